@@ -1,0 +1,1 @@
+"""The hardware of quietbar in Amaranth. Imports :mod:`quietbar.contract`, never PyTorch."""
