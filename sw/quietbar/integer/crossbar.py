@@ -1,0 +1,1 @@
+"""The crossbar reference; being written by the CROSSBAR helper."""

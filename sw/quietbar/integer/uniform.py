@@ -1,0 +1,116 @@
+"""The uniform source, vectorised: LFSR258 advanced in many places of its sequence at once.
+
+Every component is linear over GF(2), so that the states of evenly spaced draws come from one state by matrix powers;
+from there all of them step together. Equal to ``quietbar.contract.uniform``, draw by draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quietbar.contract.errors import require_integer
+from quietbar.contract.uniform import COMPONENTS, WORD_BITS, Matrix, State, apply, leap_matrix, seed_state
+
+DRAW_HIGH = (1 << 62) - 1
+"""Largest number of a draw that may be asked for; the period is about 2**258."""
+
+STEPS = 64
+"""Draws of one block: the steps that all blocks take together."""
+
+BLOCKS = 2048
+"""Blocks that step together: their words stay in the processor's cache."""
+
+Words = NDArray[np.uint64]
+
+_KEEP = np.array([[component.keep] for component in COMPONENTS], np.uint64)
+_TAP = np.array([[component.tap] for component in COMPONENTS], np.uint64)
+_SHIFT = np.array([[component.shift] for component in COMPONENTS], np.uint64)
+_FEEDBACK = np.array([[component.order - component.shift] for component in COMPONENTS], np.uint64)
+
+
+def leap(state: State, steps: int) -> State:
+    """The state ``steps`` steps on, by the cached matrices of powers of two alone."""
+    words = list(state)
+    for index in range(len(COMPONENTS)):
+        for power in range(steps.bit_length()):
+            if steps >> power & 1:
+                words[index] = apply(leap_matrix(index, 1 << power), words[index])
+    return words[0], words[1], words[2], words[3], words[4]
+
+
+def _byte_tables(matrix: Matrix) -> Words:
+    """Images of every byte at every place of a word, uint64 [8, 256]: a product is eight look-ups."""
+    columns = np.array(matrix, np.uint64).reshape(WORD_BITS // 8, 8)
+    tables = np.zeros((WORD_BITS // 8, 256), np.uint64)
+    for bit in range(8):
+        tables[:, 1 << bit : 2 << bit] = tables[:, : 1 << bit] ^ columns[:, bit : bit + 1]
+    return tables
+
+
+@lru_cache(maxsize=64)
+def _leap_tables(steps: int) -> list[Words]:
+    return [_byte_tables(leap_matrix(index, steps)) for index in range(len(COMPONENTS))]
+
+
+def leap_words(words: Words, steps: int) -> Words:
+    """States uint64 [5, states], each ``steps`` (a power of two) steps on."""
+    return np.stack([_apply_tables(tables, row) for tables, row in zip(_leap_tables(steps), words, strict=True)])
+
+
+def _apply_tables(tables: Words, words: Words) -> Words:
+    image = np.zeros_like(words)
+    for place, table in enumerate(tables):
+        image ^= table[(words >> np.uint64(8 * place) & np.uint64(0xFF)).astype(np.intp)]
+    return image
+
+
+def draw_chunks(seed: int, count: int, start: int = 0) -> Iterator[Words]:
+    """Draws ``start`` to ``start + count - 1`` of ``seed`` as consecutive arrays uint64 of at most `BLOCKS` * `STEPS`."""
+    state = seed_state(seed)
+    require_integer("start", start, 0, DRAW_HIGH)
+    require_integer("count", count, 0, DRAW_HIGH)
+    if count == 0:
+        return
+    blocks = min(BLOCKS, -(-count // STEPS))
+    origins = np.array(leap(state, start), np.uint64)[:, np.newaxis]
+    while origins.shape[1] < blocks:
+        origins = np.concatenate([origins, leap_words(origins, origins.shape[1] * STEPS)], axis=1)
+    origins = np.ascontiguousarray(origins[:, :blocks])
+    while True:
+        yield _run(origins)[: min(count, blocks * STEPS)]
+        count -= blocks * STEPS
+        if count <= 0:
+            return
+        origins = leap_words(origins, BLOCKS * STEPS)
+
+
+def _run(origins: Words) -> Words:
+    """The `STEPS` draws that follow each state of uint64 [5, blocks], block after block."""
+    states, feedback = origins.copy(), np.empty_like(origins)
+    found = np.empty((STEPS, origins.shape[1]), np.uint64)
+    for row in found:
+        np.left_shift(states, _TAP, out=feedback)
+        feedback ^= states
+        feedback >>= _FEEDBACK
+        states &= _KEEP
+        states <<= _SHIFT
+        states ^= feedback
+        np.bitwise_xor(states[0], states[1], out=row)
+        row ^= states[2]
+        row ^= states[3]
+        row ^= states[4]
+    return np.ascontiguousarray(found.T).reshape(-1)
+
+
+def draws(seed: int, count: int, start: int = 0) -> Words:
+    """Draws ``start`` to ``start + count - 1`` of ``seed``, uint64 [count].
+
+    Raises:
+        ConfigurationError: ``seed``, ``count`` or ``start`` is not an integer in its range.
+    """
+    chunks = list(draw_chunks(seed, count, start))
+    return np.concatenate(chunks) if chunks else np.empty(0, np.uint64)
