@@ -1,0 +1,1 @@
+"""Recipes, resumable runs, results and the report."""

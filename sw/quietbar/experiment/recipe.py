@@ -1,0 +1,280 @@
+"""A recipe: everything that decides the outcome of an experiment, as one validated TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from quietbar.configuration import from_mapping
+from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_integer
+from quietbar.contract.seeds import check_seed
+
+HIGH = 1 << 31
+
+
+def _require_number(name: str, value: float, low: float, high: float) -> None:
+    require(low <= value <= high, name, value, f"a number from {low:g} to {high:g}")
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Which images.
+
+    Attributes:
+        name: a data set that ``quietbar.data.load`` knows.
+        seed: fixes the split into training and validation images.
+    """
+
+    name: str
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed, "data.seed")
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a network is trained from scratch.
+
+    Attributes:
+        optimizer: SGD with momentum alone (``plain``) or inside a sharpness-aware wrapper.
+        rho: radius of the wrapper's perturbation; left out, the variant's default.
+        p: SAMSON's norm, 2 or inf.
+        epochs, batch, learning_rate, momentum, weight_decay: as usual; the rate falls along half a cosine.
+        seed: fixes initial weights and batch order.
+    """
+
+    optimizer: Literal["plain", "sam", "asam", "samson"] = "samson"
+    rho: float | None = None
+    p: float = 2.0
+    epochs: int = 20
+    batch: int = 64
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_integer("model.training.epochs", self.epochs, 1, HIGH)
+        require_integer("model.training.batch", self.batch, 1, HIGH)
+        _require_number("model.training.learning_rate", self.learning_rate, 1e-9, 100)
+        _require_number("model.training.momentum", self.momentum, 0, 1)
+        _require_number("model.training.weight_decay", self.weight_decay, 0, 1)
+        check_seed(self.seed, "model.training.seed")
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """Which network: published weights, or trained here by ``training``."""
+
+    name: str
+    pretrained: bool = False
+    training: TrainingRecipe | None = None
+
+    def __post_init__(self) -> None:
+        one = self.pretrained != (self.training is not None)
+        require(
+            one, "model.pretrained", self.pretrained, "true, or a table model.training must be there: one of the two"
+        )
+
+
+@dataclass(frozen=True)
+class NoiseRecipe:
+    """The analog hardware's noise.
+
+    Attributes:
+        sigma: deviation of the temporal noise of every analog result, relative to ``reference``. Left out, it is found
+            on validation images as the level whose accuracy drop is nearest ``drop``.
+        drop: the accuracy drop to look for, in points.
+        reference: each layer's own standard deviation or range.
+        gain_mismatch, offset_mismatch: per-chip static variation of the columns, relative deviations.
+        sweep: factors of sigma at which accuracy is measured for the report.
+        images: validation images used to find the level and to draw the sweep.
+        calibration: training images on which layers, taps and hidden activations are calibrated.
+    """
+
+    sigma: float | None = None
+    drop: float | None = None
+    reference: Literal["std", "range"] = "std"
+    gain_mismatch: float = 0.0
+    offset_mismatch: float = 0.0
+    sweep: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0)
+    images: int = 1000
+    calibration: int = 500
+
+    def __post_init__(self) -> None:
+        one = (self.sigma is None) != (self.drop is None)
+        require(one, "noise.sigma", self.sigma, "given, or noise.drop must be: one of the two")
+        if self.sigma is not None:
+            _require_number("noise.sigma", self.sigma, 0, 10)
+        if self.drop is not None:
+            _require_number("noise.drop", self.drop, 0.1, 100)
+        _require_number("noise.gain_mismatch", self.gain_mismatch, 0, 1)
+        _require_number("noise.offset_mismatch", self.offset_mismatch, 0, 1)
+        for index, factor in enumerate(self.sweep):
+            _require_number(f"noise.sweep[{index}]", factor, 0, 100)
+        require_integer("noise.images", self.images, 1, HIGH)
+        require_integer("noise.calibration", self.calibration, 1, HIGH)
+
+
+@dataclass(frozen=True)
+class PlacementRecipe:
+    """Where blocks may go.
+
+    Attributes:
+        budget: parameters of all blocks together, as a share of the network's.
+        images: training images on which sensitivities are measured.
+        candidates: names of taps to choose among; left out, they are found.
+    """
+
+    budget: float = 0.02
+    images: int = 500
+    candidates: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        require(0 < self.budget <= 1, "placement.budget", self.budget, "a share above 0 and up to 1")
+        require_integer("placement.images", self.images, 1, HIGH)
+
+
+@dataclass(frozen=True)
+class BlocksRecipe:
+    """The denoising blocks and their training.
+
+    Attributes:
+        kernel, mode: as in :class:`quietbar.contract.BlockConfig`.
+        epochs, batch, learning_rate: of the blocks' training (Adam, one-cycle).
+        images: training images used; left out, all.
+        factors: lowest and highest noise level seen in training, as factors of sigma.
+        seed: fixes initial weights, batch order and noise levels.
+    """
+
+    kernel: Literal["depthwise", "dense"] = "depthwise"
+    mode: Literal["mean", "sampling"] = "mean"
+    epochs: int = 3
+    batch: int = 100
+    learning_rate: float = 5e-3
+    images: int | None = None
+    factors: tuple[float, ...] = (0.0, 1.5)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_integer("blocks.epochs", self.epochs, 1, HIGH)
+        require_integer("blocks.batch", self.batch, 1, HIGH)
+        _require_number("blocks.learning_rate", self.learning_rate, 1e-9, 10)
+        if self.images is not None:
+            require_integer("blocks.images", self.images, 1, HIGH)
+        ordered = len(self.factors) == 2 and 0 <= self.factors[0] <= self.factors[1]
+        require(ordered, "blocks.factors", self.factors, "two numbers, 0 <= lowest <= highest")
+        check_seed(self.seed, "blocks.seed")
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """What the final table is measured on.
+
+    Attributes:
+        chips: seeds of the chip instances.
+        images: test images, the first ones, through every column of the table; left out, all.
+        batch: images a forward pass.
+        chunk: images between two results that are kept: what an interruption may cost.
+    """
+
+    chips: tuple[int, ...] = (1, 2, 3)
+    images: int | None = None
+    batch: int = 100
+    chunk: int = 500
+
+    def __post_init__(self) -> None:
+        require(len(self.chips) > 0, "evaluation.chips", self.chips, "at least one seed")
+        require(len(set(self.chips)) == len(self.chips), "evaluation.chips", self.chips, "different seeds")
+        for index, chip in enumerate(self.chips):
+            check_seed(chip, f"evaluation.chips[{index}]")
+        if self.images is not None:
+            require_integer("evaluation.images", self.images, 1, HIGH)
+        require_integer("evaluation.batch", self.batch, 1, HIGH)
+        whole = isinstance(self.chunk, int) and self.chunk > 0 and self.chunk % self.batch == 0
+        require(whole, "evaluation.chunk", self.chunk, f"a multiple of evaluation.batch = {self.batch}")
+
+
+@dataclass(frozen=True)
+class HardwareRecipe:
+    """What is made of the blocks in hardware.
+
+    Attributes:
+        lanes: channels a beat of the streams.
+        threads: simulators that run side by side.
+        cosim_frames: frames of each block's real activations that go through cocotb, under every stall pattern.
+        synthesis: whether Yosys counts resources.
+    """
+
+    lanes: int = 4
+    threads: int = 2
+    cosim_frames: int = 2
+    synthesis: bool = True
+
+    def __post_init__(self) -> None:
+        require_integer("hardware.lanes", self.lanes, 1, 64)
+        require_integer("hardware.threads", self.threads, 1, 256)
+        require_integer("hardware.cosim_frames", self.cosim_frames, 1, 1000)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment, from data to report."""
+
+    name: str
+    data: DataRecipe
+    model: ModelRecipe
+    noise: NoiseRecipe
+    placement: PlacementRecipe = field(default_factory=PlacementRecipe)
+    blocks: BlocksRecipe = field(default_factory=BlocksRecipe)
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+    hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
+
+    def __post_init__(self) -> None:
+        plain = bool(self.name) and all(letter.isalnum() or letter in "-_." for letter in self.name)
+        require(plain and self.name[0].isalnum(), "name", self.name, "made of letters, digits, '-', '_' and '.'")
+
+
+def read_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe in a TOML file, with ``overrides`` such as ``"blocks.epochs=1"`` (values in TOML) put in its place.
+
+    Raises:
+        QuietbarError: the file is not there or is not TOML.
+        ConfigurationError: a key or value is not allowed; the message names it.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise QuietbarError(f"recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise QuietbarError(f"recipe {path} is not TOML: {error}") from error
+    for override in overrides:
+        _apply_override(values, override)
+    return from_mapping(Recipe, values)
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    require(bool(equals) and bool(key.strip()), "--set", override, "of the form section.key=value")
+    *sections, name = key.strip().split(".")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table: Any = values
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, Mapping):
+            raise ConfigurationError("--set", override, f"a key of a table, but {section} is a value")
+    table[name] = value
+
+
+def without_hardware(recipe: Recipe) -> Recipe:
+    """The recipe with nothing said about hardware: what decides the software stages' results."""
+    return dataclasses.replace(recipe, hardware=HardwareRecipe())

@@ -1,0 +1,81 @@
+"""A recipe says everything that decides an experiment, and refuses what it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quietbar.contract.errors import ConfigurationError, QuietbarError
+from quietbar.experiment.recipe import read_recipe
+
+MINIMAL = """
+name = "small"
+[data]
+name = "digits"
+[model]
+name = "digits_network"
+[model.training]
+epochs = 2
+[noise]
+sigma = 0.5
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def test_what_is_left_out_has_its_default(recipe_file: Path) -> None:
+    recipe = read_recipe(recipe_file)
+    assert recipe.placement.budget == 0.02
+    assert recipe.evaluation.chips == (1, 2, 3)
+    assert recipe.model.training is not None and recipe.model.training.epochs == 2
+
+
+def test_flags_override_the_file(recipe_file: Path) -> None:
+    recipe = read_recipe(
+        recipe_file, ["blocks.epochs=7", 'data.name="cifar10"', "blocks.mode=sampling", "noise.sweep=[0, 1]"]
+    )
+    assert (recipe.blocks.epochs, recipe.data.name, recipe.blocks.mode) == (7, "cifar10", "sampling")
+    assert recipe.noise.sweep == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.toml")), ids=lambda path: path.name)
+def test_every_recipe_of_the_repository_is_valid(path: Path) -> None:
+    assert read_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("blocks.epoch=1", "blocks.epoch = 1: must be absent (did you mean 'epochs'?)"),
+        ("noise.sigma=-0.1", "noise.sigma = -0.1: must be a number from 0 to 10"),
+        ("noise.drop=30", "noise.sigma = 0.5: must be given, or noise.drop must be: one of the two"),
+        ("placement.budget=0", "placement.budget = 0.0: must be a share above 0 and up to 1"),
+        ("evaluation.chips=[]", "evaluation.chips = (): must be at least one seed"),
+        ("evaluation.chips=[1, 1]", "evaluation.chips = (1, 1): must be different seeds"),
+        ("evaluation.chips=[-1]", "evaluation.chips[0] = -1: must be an integer from 0"),
+        ("evaluation.chunk=150", "evaluation.chunk = 150: must be a multiple of evaluation.batch = 100"),
+        ("model.pretrained=true", "model.pretrained = True: must be true, or a table model.training"),
+        ("blocks.factors=[1.5, 0.0]", "blocks.factors = (1.5, 0.0): must be two numbers"),
+        ("name=../x", "name = '../x': must be made of letters"),
+        ("epochs", "--set = 'epochs': must be of the form section.key=value"),
+        ("name.x=1", "--set = 'name.x=1': must be a key of a table, but name is a value"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(recipe_file: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_recipe(recipe_file, [override])
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(QuietbarError, match=r"absent\.toml: No such file"):
+        read_recipe(tmp_path / "absent.toml")
+    (tmp_path / "broken.toml").write_text("name = ")
+    with pytest.raises(QuietbarError, match=r"broken\.toml is not TOML"):
+        read_recipe(tmp_path / "broken.toml")
