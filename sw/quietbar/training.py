@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from quietbar.contract.errors import QuietbarError, require, require_integer
 from quietbar.files import atomic_file
+from quietbar.models.accuracy import kept_modes
 
 CHECKPOINT_FORMAT = 1
 
@@ -107,6 +108,7 @@ def fit(
     checkpoint_every: int = 0,
     on_epoch: Callable[[int, float], Mapping[str, float] | None] | None = None,
     generators: Sequence[torch.Generator] = (),
+    identity: str = "",
     description: str = "training",
     progress: bool = True,
 ) -> list[Epoch]:
@@ -118,102 +120,118 @@ def fit(
     numbers must be in ``generators`` or in the model's state (``get_extra_state``).
 
     Args:
-        model: trained where the optimizer's parameters are; its frozen parts stay as ``prepare`` leaves them.
+        model: trained where the optimizer's parameters are; afterwards each module is in the mode it was in before.
         batches: iterated once an epoch; where it has ``at_epoch(epoch, start)``, as ``quietbar.data.Batches``, that
             gives the epoch's order (epochs counted from 0) from batch ``start`` on.
         optimizer: stepped by ``step(closure)``; its learning rates are the peak, scaled by ``schedule``.
         epochs: passes over the data, in all.
         schedule: from the share of the training that is done, in [0, 1), to the factor of the learning rate.
         loss: of ``(model, inputs, labels)``, a scalar.
-        prepare: sets the modules' modes, at the start of each epoch.
+        prepare: sets the modes of the modules at the start of each epoch, e.g. keeps frozen parts in evaluation mode.
         checkpoint: file to go on from and to write, whole or not at all, after each epoch.
         checkpoint_every: write it after so many batches, too; 0 for epochs only.
         on_epoch: called with the epoch's number (from 1) and mean loss; what it returns is kept in the history. It may
             measure the model but must leave its weights alone.
         generators: random sources, other than torch's own, that training draws from.
+        identity: what else makes this training this one, e.g. a recipe's hash; a checkpoint of another one is refused.
         description: words in front of the progress bar.
         progress: whether to show a bar.
 
     Raises:
         ConfigurationError: an argument is outside what is allowed, or there are no batches.
-        TrainingError: the loss or a weight is not finite (epoch and batch are named), or the checkpoint is damaged or of
-            another training.
+        TrainingError: the loss or a weight is not finite (the message names epoch and batch), or the checkpoint is damaged
+            or of another training.
     """
     require_integer("training.epochs", epochs, 0, 1_000_000)
     require_integer("training.checkpoint_every", checkpoint_every, 0, 1_000_000_000)
-    path = Path(checkpoint) if checkpoint is not None else None
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    rates = [float(group["lr"]) for group in optimizer.param_groups]
     count = _length(batches)
     require(count > 0, "training.batches", count, "at least one batch")
-    settings = {"epochs": epochs, "batches": count, "rates": rates, "shapes": [list(each.shape) for each in trained]}
-
-    history: list[Epoch] = []
-    first_batch, total = 0, 0.0
-    epoch_random = batch_random = _random_state(generators)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    path = Path(checkpoint) if checkpoint is not None else None
+    settings = _settings(identity, epochs, count, optimizer)
+    state = _State([], 0, 0.0, _random_state(generators), _random_state(generators))
     if path is not None and path.exists():
-        state = _read_checkpoint(path, settings)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        history = [Epoch(**each) for each in state["history"]]
-        first_batch, total = state["batch"], state["total"]
-        epoch_random, batch_random = state["epoch_random"], state["batch_random"]
-        _restore_random_state(epoch_random, generators)
+        state = _resume(path, settings, model, optimizer, generators)
 
-    def save(batch: int) -> None:
-        if path is None:
-            return
-        content = {
-            "format": CHECKPOINT_FORMAT,
-            "settings": settings,
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "history": [asdict(each) for each in history],
-            "batch": batch,
-            "total": total,
-            "epoch_random": epoch_random,
-            "batch_random": _random_state(generators),
-        }
-        with atomic_file(path) as stream:
-            torch.save(content, stream)
+    def save() -> None:
+        if path is not None:
+            state.batch_random = _random_state(generators)
+            _write_checkpoint(path, settings, model, optimizer, state)
 
-    for epoch in range(len(history), epochs):
-        started = time.monotonic()
+    def train_epoch(epoch: int) -> None:
         prepare(model)
-        remaining = _from_batch(batches, epoch, first_batch)
-        if first_batch:
-            _restore_random_state(batch_random, generators)
-        bar = tqdm(
-            remaining,
-            desc=f"{description} {epoch + 1}/{epochs}",
-            total=count,
-            initial=first_batch,
-            disable=None if progress else True,
-            leave=False,
-        )
-        batch = first_batch
-        for batch, (inputs, labels) in enumerate(bar, first_batch + 1):
-            factor = schedule((epoch * count + batch - 1) / (epochs * count))
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            value = _step(model, optimizer, loss, inputs, labels, where=f"epoch {epoch + 1}, batch {batch}")
-            total += value
-            bar.set_postfix(loss=f"{value:.4f}", refresh=False)
-            if checkpoint_every and batch % checkpoint_every == 0 and batch < count:
-                save(batch)
-        if batch != count:
-            raise TrainingError(f"epoch {epoch + 1} gave {batch} batches instead of {count}: the data changed")
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):
+        rest = _from_batch(batches, epoch, state.batch)
+        if state.batch:
+            _restore_random_state(state.batch_random, generators)
+        silent = None if progress else True
+        name = f"{description} {epoch + 1}/{epochs}"
+        with tqdm(rest, name, total=count, initial=state.batch, disable=silent, leave=False) as bar:
+            for inputs, labels in bar:
+                _set_rates(optimizer, rates, schedule((epoch * count + state.batch) / (epochs * count)))
+                state.batch += 1
+                value = _step(model, optimizer, loss, inputs, labels, f"epoch {epoch + 1}, batch {state.batch}")
+                state.total += value
+                bar.set_postfix(loss=f"{value:.4f}", refresh=False)
+                if checkpoint_every and state.batch % checkpoint_every == 0 and state.batch < count:
+                    save()
+        if state.batch != count:
+            raise TrainingError(f"epoch {epoch + 1} gave {state.batch} batches instead of {count}: the data changed")
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
             raise TrainingError(f"a weight is no longer finite after epoch {epoch + 1}: lower the learning rate")
-        mean = total / count
-        metrics = dict((on_epoch(epoch + 1, mean) if on_epoch else None) or {})
-        history.append(Epoch(epoch + 1, mean, metrics, time.monotonic() - started))
-        first_batch, total = 0, 0.0
-        epoch_random = _random_state(generators)
-        save(0)
+
+    with kept_modes(model):
+        try:
+            for epoch in range(len(state.history), epochs):
+                started = time.monotonic()
+                train_epoch(epoch)
+                mean = state.total / count
+                metrics = (on_epoch(epoch + 1, mean) if on_epoch else None) or {}
+                metrics = {name: float(value) for name, value in metrics.items()}
+                state.history.append(Epoch(epoch + 1, mean, metrics, time.monotonic() - started))
+                state.batch, state.total = 0, 0.0
+                state.epoch_random = _random_state(generators)
+                save()
+        finally:
+            _set_rates(optimizer, rates, 1.0)
+    return state.history
+
+
+@dataclass
+class _State:
+    """How far the training is.
+
+    Attributes:
+        history: the epochs that are done.
+        batch: batches done in the epoch under way.
+        total: sum of their losses.
+        epoch_random: random state at the start of the epoch.
+        batch_random: random state after the last batch.
+    """
+
+    history: list[Epoch]
+    batch: int
+    total: float
+    epoch_random: dict[str, Any]
+    batch_random: dict[str, Any]
+
+
+def _settings(identity: str, epochs: int, batches: int, optimizer: Optimizer) -> dict[str, Any]:
+    """What must be alike for a checkpoint to be of this training."""
+    groups = optimizer.param_groups
+    return {
+        "identity": identity,
+        "epochs": epochs,
+        "batches": batches,
+        "optimizer": type(optimizer).__name__,
+        "options": [{name: repr(value) for name, value in group.items() if name != "params"} for group in groups],
+        "shapes": [list(parameter.shape) for group in groups for parameter in group["params"]],
+    }
+
+
+def _set_rates(optimizer: Optimizer, rates: Sequence[float], factor: float) -> None:
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-    return history
+        group["lr"] = rate * factor
 
 
 def _step(model: nn.Module, optimizer: Optimizer, loss: Loss, inputs: Tensor, labels: Tensor, where: str) -> float:
@@ -266,18 +284,45 @@ def _restore_random_state(state: dict[str, Any], generators: Sequence[torch.Gene
         generator.set_state(saved)
 
 
-def _read_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    mend = f"; delete {path} to start again"
+def _write_checkpoint(
+    path: Path, settings: Mapping[str, Any], model: nn.Module, optimizer: Optimizer, state: _State
+) -> None:
+    content = {
+        "format": CHECKPOINT_FORMAT,
+        "settings": settings,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "state": asdict(state),
+    }
+    with atomic_file(path) as stream:
+        torch.save(content, stream)
+
+
+def _resume(
+    path: Path,
+    settings: Mapping[str, Any],
+    model: nn.Module,
+    optimizer: Optimizer,
+    generators: Sequence[torch.Generator],
+) -> _State:
+    """Put what the checkpoint holds into the model, the optimizer and the random sources."""
+    mend = f"delete {path} to start again"
     try:
-        state = torch.load(io.BytesIO(path.read_bytes()), weights_only=True)
-        version = state["format"]
+        content = torch.load(io.BytesIO(path.read_bytes()), weights_only=True)
+        version = content["format"]
     except Exception as error:
-        raise TrainingError(f"checkpoint {path} is damaged{mend}") from error
+        raise TrainingError(f"checkpoint {path} is damaged; {mend}") from error
     if version != CHECKPOINT_FORMAT:
-        raise TrainingError(f"checkpoint {path} has format {version}, this version reads {CHECKPOINT_FORMAT}{mend}")
-    for name, expected in settings.items():
-        if state["settings"][name] != expected:
-            raise TrainingError(
-                f"checkpoint {path} is of another training: {name} was {state['settings'][name]}, is {expected}{mend}"
-            )
+        raise TrainingError(f"checkpoint {path} has format {version}, must be {CHECKPOINT_FORMAT}; {mend}")
+    for name, now in settings.items():
+        if (then := content["settings"][name]) != now:
+            raise TrainingError(f"checkpoint {path} is of another training: {name} was {then}, is {now}; {mend}")
+    try:
+        model.load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise TrainingError(f"checkpoint {path} is of another model: {error}; {mend}") from error
+    state = _State(**content["state"])
+    state.history = [Epoch(**each) for each in content["state"]["history"]]
+    _restore_random_state(state.epoch_random, generators)
     return state

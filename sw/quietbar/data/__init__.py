@@ -1,7 +1,54 @@
-"""Data sets in memory, with splits that a seed fixes."""
+"""Data sets in memory, with splits that a seed fixes.
 
+>>> digits = load("digits")
+>>> for inputs, labels in digits.batches("train", size=64, shuffle_seed=1):
+...     ...
+"""
+
+from quietbar.contract.errors import require_choice
+
+from . import cifar10, digits
 from .augmentation import crop_and_flip
-from .batches import Batches, permutation
+from .batches import Augmentation, Batches, permutation
+from .dataset import SPLITS, Dataset, Split
+from .download import DamagedFileError, DownloadError, check_file, download
+from .folders import cache_folder, search_folders
 from .normalization import Normalization
 
-__all__ = ["Batches", "Normalization", "crop_and_flip", "permutation"]
+__all__ = [
+    "NAMES",
+    "SPLITS",
+    "Augmentation",
+    "Batches",
+    "DamagedFileError",
+    "Dataset",
+    "DownloadError",
+    "Normalization",
+    "Split",
+    "cache_folder",
+    "check_file",
+    "crop_and_flip",
+    "download",
+    "load",
+    "permutation",
+    "search_folders",
+]
+
+_LOADERS = {"digits": digits.load, "cifar10": cifar10.load}
+NAMES = tuple(_LOADERS)
+
+
+def load(name: str, split_seed: int = 0) -> Dataset:
+    """A data set by its name: ``digits`` (comes with scikit-learn) or ``cifar10`` (found or downloaded).
+
+    Args:
+        name: one of ``NAMES``.
+        split_seed: tells validation from training images; test images are the same for every seed.
+
+    Raises:
+        ConfigurationError: unknown name.
+        DamagedFileError: a file is not the published one.
+        DownloadError: a file was not found and could not be downloaded.
+    """
+    require_choice("data", name, NAMES)
+    return _LOADERS[name](split_seed)

@@ -10,7 +10,9 @@ PADDING = 4
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to four pixels in both directions and mirror half of them (He et al., arXiv 1512.03385, 4.2).
+    """Shift each image by up to four pixels in both directions and mirror half of them.
+
+    He et al., arXiv 1512.03385, section 4.2.
 
     Args:
         images: (N, C, H, W), any type; what moves in from outside is 0.

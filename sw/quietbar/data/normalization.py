@@ -35,4 +35,8 @@ class Normalization:
         require(images.shape[1] == channels, "images.shape[1]", images.shape[1], f"{channels} channels")
         scale = torch.tensor([1.0 / (self.largest * std) for std in self.std]).view(1, -1, 1, 1)
         shift = torch.tensor([-mean / std for mean, std in zip(self.mean, self.std, strict=True)]).view(1, -1, 1, 1)
-        return images.to(torch.float32).mul_(scale).add_(shift) if images.dtype != torch.float32 else images * scale + shift
+        return (
+            images.to(torch.float32).mul_(scale).add_(shift)
+            if images.dtype != torch.float32
+            else images * scale + shift
+        )

@@ -1,5 +1,50 @@
 """Networks, their pretrained weights and their accuracy."""
 
-from .accuracy import accuracy, evaluation_mode
+from collections.abc import Callable
+from functools import partial
 
-__all__ = ["accuracy", "evaluation_mode"]
+from torch import nn
+
+from quietbar.contract.errors import require_choice
+
+from .accuracy import accuracy, evaluation_mode, kept_modes
+from .digits import DigitsNetwork, digits_network
+from .pretrained import WeightsError, load_pretrained, load_weights, read_weights
+from .resnet import DEPTHS, BasicBlock, ResNet, resnet
+
+__all__ = [
+    "NAMES",
+    "BasicBlock",
+    "DigitsNetwork",
+    "ResNet",
+    "WeightsError",
+    "accuracy",
+    "create",
+    "digits_network",
+    "evaluation_mode",
+    "kept_modes",
+    "load_pretrained",
+    "load_weights",
+    "read_weights",
+    "resnet",
+]
+
+_NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    "digits": digits_network,
+    **{f"resnet{depth}": partial(resnet, depth) for depth in DEPTHS},
+}
+NAMES = tuple(_NETWORKS)
+
+
+def create(name: str, classes: int = 10) -> nn.Module:
+    """A new network, with random weights drawn from torch's random state.
+
+    Args:
+        name: one of ``NAMES``: ``digits`` (inputs N x 1 x 8 x 8) or ``resnet20`` to ``resnet56`` (N x 3 x 32 x 32).
+        classes: number of class scores.
+
+    Raises:
+        ConfigurationError: unknown name, or fewer than two classes.
+    """
+    require_choice("model", name, NAMES)
+    return _NETWORKS[name](classes)

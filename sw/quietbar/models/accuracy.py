@@ -12,18 +12,24 @@ from quietbar.contract.errors import require
 
 
 @contextlib.contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """Every module of ``model`` in evaluation mode; afterwards each one in its own mode again.
+def kept_modes(model: nn.Module) -> Iterator[nn.Module]:
+    """Afterwards every module of ``model`` is in the mode it is in now, training or evaluation.
 
-    ``model.train()`` afterwards would wake the frozen parts of a model whose modules are in different modes.
+    ``model.train()`` would wake the frozen parts of a model whose modules are in different modes.
     """
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
         yield model
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextlib.contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
+    """Every module of ``model`` in evaluation mode; afterwards each one in its own mode again."""
+    with kept_modes(model):
+        yield model.eval()
 
 
 def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
