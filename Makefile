@@ -1,0 +1,61 @@
+# Everything that quietbar does for a person at a terminal. `make help` lists it.
+
+# The first Python that is new enough; `make PYTHON=...` names another.
+PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python3.14 python,$(shell \
+	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))) no-python)
+# How many processes run the tests.
+JOBS ?= 2
+# Recipe of `make demo`.
+RECIPE ?= recipes/digits.toml
+
+BIN := .venv/bin
+export AMARANTH_USE_YOSYS := builtin
+export QUIETBAR_TORCH_INDEX
+
+.DEFAULT_GOAL := help
+.PHONY: help setup doctor demo test test-slow lint verilog cosim accuracy synth bench docs clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    make \1\t\2/p' Makefile | expand -t 20
+
+setup: ## make .venv with the tested version of everything; a second call does nothing
+	@test "$(PYTHON)" != no-python || { echo "Python 3.11 or newer is needed and none was found: install one, or name it with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) tools/setup_environment.py
+
+doctor: setup ## show every tool, its version, and what is missing
+	@$(BIN)/quietbar doctor
+
+demo: setup ## the whole way on a small data set, from a noisy network to bit-exact Verilog
+	@$(BIN)/quietbar run $(RECIPE)
+
+lint: setup
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+test: lint ## every check: style, types, tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+
+test-slow: setup ## the tests that take more than a minute each
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+verilog: setup ## write Verilog and its manifest to build/verilog
+	@$(BIN)/quietbar verilog
+
+cosim: setup ## compare the RTL with the reference, bit for bit
+	@$(BIN)/quietbar cosim
+
+accuracy: setup ## accuracy with every bit taken from the RTL
+	@$(BIN)/quietbar accuracy
+
+synth: setup ## resources of the Verilog, counted by Yosys
+	@$(BIN)/quietbar synth
+
+bench: setup ## speed of the engines, measured on this machine
+	@$(BIN)/python -m pytest -m slow tests/bench
+
+docs: setup ## nothing to build yet: docs/ is plain Markdown
+	@ls docs
+
+clean: ## delete what was built; .venv stays
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
