@@ -42,7 +42,7 @@ _OCTAVES_BY_LENGTH = np.array((0, *OCTAVES[::-1]), np.int64)
 def _interpolate(
     table: InterpolationTable, columns: tuple[Integers, Integers], index: Integers, rest: Integers
 ) -> Integers:
-    """``table.value`` of int64 arrays."""
+    """``table.value`` of int64 arrays; overwrites ``rest``."""
     base, slope = columns
     product = slope.take(index, mode="clip")
     rest <<= 1

@@ -69,7 +69,7 @@ def _apply_tables(tables: Words, words: Words) -> Words:
 
 
 def draw_chunks(seed: int, count: int, start: int = 0) -> Iterator[Words]:
-    """Draws ``start`` to ``start + count - 1`` of ``seed`` as consecutive arrays uint64 of at most `BLOCKS` * `STEPS`."""
+    """Draws ``start`` to ``start + count - 1`` of ``seed`` as consecutive arrays of at most `BLOCKS` * `STEPS`."""
     state = seed_state(seed)
     require_integer("start", start, 0, DRAW_HIGH)
     require_integer("count", count, 0, DRAW_HIGH)
