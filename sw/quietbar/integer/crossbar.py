@@ -22,6 +22,7 @@ from quietbar.contract.number import BIAS, WEIGHT_LIMIT
 from quietbar.contract.requantize import check_requantizer, choose_multiplier
 from quietbar.contract.stream import FrameKind, to_words
 
+from .arithmetic import check_range, requantize, round_shift
 from .box_muller import gaussian
 
 PROGRAMMING_SHIFT = SIGMA_FRACTION_BITS + SAMPLE_FRACTION_BITS - LEVEL_FRACTION_BITS
@@ -78,7 +79,7 @@ def program(config: CrossbarConfig, weights: Tensor, seed: int = 0) -> tuple[Ten
     conductances = levels << LEVEL_FRACTION_BITS
     if config.noisy_programming:
         sample = gaussian(seed, levels.numel()).long().reshape(levels.shape)
-        conductances += _round_shift(torch.tensor(PROGRAMMING)[levels] * sample, PROGRAMMING_SHIFT)
+        conductances += round_shift(torch.tensor(PROGRAMMING)[levels] * sample, PROGRAMMING_SHIFT)
     plus, minus = conductances.clamp(CONDUCTANCE.low, CONDUCTANCE.high).unbind(-1)
     return plus.contiguous(), minus.contiguous()
 
@@ -118,10 +119,14 @@ def convert(
     current = (x.double() @ (g_plus - g_minus).double()).long()
     if converter.read_sigma and current.numel():
         sample = gaussian(seed, current.numel(), start).long().reshape(current.shape)
-        current += _round_shift(converter.read_sigma * sample, SAMPLE_FRACTION_BITS)
-    shift = torch.tensor(converter.shift)
-    product = (current + torch.tensor(converter.offset)) * torch.tensor(converter.gain)
-    return _round_shift(product, shift).clamp(config.target.low, config.target.high)
+        current += round_shift(converter.read_sigma * sample, SAMPLE_FRACTION_BITS)
+    return requantize(
+        current + torch.tensor(converter.offset),
+        torch.tensor(converter.gain),
+        torch.tensor(converter.shift),
+        config.target.low,
+        config.target.high,
+    )
 
 
 def program_frame(config: CrossbarConfig, weights: Tensor) -> list[int]:
@@ -189,19 +194,7 @@ def _by_column(config: CrossbarConfig, field: str, values: float | Sequence[floa
 
 def _integers(field: str, values: Tensor, shape: tuple[int, ...], low: int, high: int) -> Tensor:
     """``values`` as int64, refused unless integers of this shape in [low, high]."""
-    integral = isinstance(values, Tensor) and not (values.is_floating_point() or values.is_complex())
-    require(
-        integral and values.dtype != torch.bool, field, getattr(values, "dtype", type(values)), "a tensor of integers"
-    )
+    require(isinstance(values, Tensor), field, type(values).__name__, "a tensor of integers")
     require(tuple(values.shape) == shape, field, tuple(values.shape), f"of shape {shape}")
-    values = values.long()
-    outside = (values < low) | (values > high)
-    if outside.any():
-        position = tuple(outside.nonzero()[0].tolist())
-        require(False, f"{field}[{', '.join(map(str, position))}]", int(values[position]), f"from {low} to {high}")
-    return values
-
-
-def _round_shift(values: Tensor, shift: int | Tensor) -> Tensor:
-    """``values / 2**shift`` rounded half toward plus infinity; ``shift`` at least 1."""
-    return (values + (torch.as_tensor(1) << (torch.as_tensor(shift) - 1))) >> shift
+    check_range(field, values, low, high, axis="element")
+    return values.long()
