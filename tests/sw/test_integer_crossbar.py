@@ -183,21 +183,27 @@ VECTORS = torch.zeros(4, 2, dtype=torch.int64)
 NEUTRAL = crossbar.Converter((0,) * 3, (MULTIPLIER_LOW,) * 3, (16,) * 3)
 
 
+def convert(x=VECTORS, g_plus=WEIGHTS, g_minus=WEIGHTS, start=0):
+    return crossbar.convert(CONFIG, g_plus, g_minus, NEUTRAL, x, start=start)
+
+
 @pytest.mark.parametrize(
     ("field", "call"),
     [
         ("crossbar.weights", lambda: crossbar.program(CONFIG, torch.zeros(3, 2, dtype=torch.int64))),
         ("crossbar.weights", lambda: crossbar.program(CONFIG, torch.zeros(2, 3))),
-        ("crossbar.weights, element 1, 2", lambda: crossbar.program(CONFIG, WEIGHTS - 128 * (torch.arange(6) == 5).view(2, 3))),
+        ("crossbar.weights", lambda: crossbar.program(CONFIG, [[0, 0, 0], [0, 0, 0]])),
+        ("crossbar.weights, element 1, 0", lambda: crossbar.program(CONFIG, torch.tensor([[0, 0, 0], [-128, 0, 0]]))),
         ("crossbar.weights", lambda: crossbar.program_frame(CONFIG, WEIGHTS[:1])),
         ("seed", lambda: crossbar.program(CONFIG, WEIGHTS, seed=-1)),
-        ("crossbar.x", lambda: crossbar.convert(CONFIG, WEIGHTS, WEIGHTS, NEUTRAL, VECTORS.T)),
-        ("crossbar.x", lambda: crossbar.convert(CONFIG, WEIGHTS, WEIGHTS, NEUTRAL, torch.tensor(3))),
-        ("crossbar.x, element 0", lambda: crossbar.convert(CONFIG, WEIGHTS, WEIGHTS, NEUTRAL, torch.tensor([256, 0]))),
-        ("crossbar.x, element 1", lambda: crossbar.convert(CONFIG, WEIGHTS, WEIGHTS, NEUTRAL, torch.tensor([0, -1]))),
-        ("crossbar.g_plus, element 0, 0", lambda: crossbar.convert(CONFIG, WEIGHTS - 1, WEIGHTS, NEUTRAL, WEIGHTS[:, 0])),
-        ("crossbar.g_minus, element 0, 0", lambda: crossbar.convert(CONFIG, WEIGHTS, WEIGHTS + 4096, NEUTRAL, WEIGHTS[:, 0])),
-        ("crossbar.start", lambda: crossbar.convert(CONFIG, WEIGHTS, WEIGHTS, NEUTRAL, WEIGHTS[:, 0], start=-1)),
+        ("crossbar.x", lambda: convert(x=VECTORS.T)),
+        ("crossbar.x", lambda: convert(x=torch.tensor(3))),
+        ("crossbar.x", lambda: convert(x=VECTORS.bool())),
+        ("crossbar.x, element 0", lambda: convert(x=torch.tensor([256, 0]))),
+        ("crossbar.x, element 1", lambda: convert(x=torch.tensor([0, -1]))),
+        ("crossbar.g_plus, element 0, 0", lambda: convert(g_plus=WEIGHTS - 1)),
+        ("crossbar.g_minus, element 0, 0", lambda: convert(g_minus=WEIGHTS + CONDUCTANCE.high + 1)),
+        ("crossbar.start", lambda: convert(start=-1)),
         ("converter.columns", lambda: crossbar.converter_frame(CrossbarConfig(2, 2), NEUTRAL)),
         ("converter.gain", lambda: dataclasses.replace(NEUTRAL, gain=(MULTIPLIER_LOW,))),
         ("converter.column[1].offset", lambda: dataclasses.replace(NEUTRAL, offset=(0, BIAS.high + 1, 0))),
