@@ -1,8 +1,9 @@
 # Everything that quietbar does for a person at a terminal. `make help` lists it.
 
 # The first Python that is new enough; `make PYTHON=...` names another.
-PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python3.14 python,$(shell \
-	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))) no-python)
+new-enough = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(1))
+PYTHON ?= $(or $(call new-enough,python3),$(call new-enough,python3.11),$(call new-enough,python3.12),$(call \
+	new-enough,python3.13),$(call new-enough,python3.14))
 # How many processes run the tests.
 JOBS ?= 2
 # Recipe of `make demo`.
@@ -19,8 +20,9 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    make \1\t\2/p' Makefile | expand -t 20
 
 setup: ## make .venv with the tested version of everything; a second call does nothing
-	@test "$(PYTHON)" != no-python || { echo "Python 3.11 or newer is needed and none was found: install one, or name it with make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) tools/setup_environment.py
+	@python="$(PYTHON)"; if [ -z "$$python" ]; then \
+		echo "setup: Python 3.11 or newer is needed and none was found; install it, or name it: make PYTHON=..." >&2; exit 1; \
+	fi; $$python tools/setup_environment.py
 
 doctor: setup ## show every tool, its version, and what is missing
 	@$(BIN)/quietbar doctor

