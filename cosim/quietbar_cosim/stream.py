@@ -1,0 +1,249 @@
+"""AXI4-Stream under cocotb: a source, a sink that checks the rules, and the bench that clocks and resets them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+
+from .rules import StreamError, StreamRules
+from .stalls import NO_STALLS, Stalls
+
+__all__ = ["Bench", "Sink", "Source", "StreamError", "StreamRules"]
+
+CLOCK_PERIOD_NS = 10
+PATIENCE = 20_000
+"""Cycles without a transfer after which waiting is given up."""
+
+
+class Bench:
+    """Clock, reset and the streams of one design.
+
+    Signals are read at a rising edge as they stood before it and written right after it, so every source, sink and
+    monitor sees the same cycle. Every cycle is counted from the bench's start.
+
+    Example::
+
+        bench = Bench(dut)
+        source, sink = bench.source("s_axis"), bench.sink("m_axis", frame_beats=64)
+        await bench.reset()
+        source.send(frame)
+        assert await sink.receive(64) == expected
+    """
+
+    def __init__(self, design: Any, clock: str = "clk", reset: str = "rst") -> None:
+        """
+        Args:
+            design: cocotb's handle of the top.
+            clock, reset: names of its clock and its synchronous, active-high reset.
+        """
+        self.design = design
+        self.clock, self._reset = getattr(design, clock), getattr(design, reset)
+        self.edge = RisingEdge(self.clock)
+        self.cycle = 0
+        self._agents: list[Source | Sink] = []
+        self._reset.value = 1
+        Clock(self.clock, CLOCK_PERIOD_NS, unit="ns").start()
+        cocotb.start_soon(self._count())
+
+    async def _count(self) -> None:
+        while True:
+            await self.edge
+            self.cycle += 1
+
+    def source(self, name: str, stalls: Stalls = NO_STALLS) -> Source:
+        """Drive the stream whose signals start with ``name``."""
+        agent = Source(self, name, stalls)
+        self._agents.append(agent)
+        return agent
+
+    def sink(self, name: str, stalls: Stalls = NO_STALLS, frame_beats: int | None = None) -> Sink:
+        """Take from the stream whose signals start with ``name``, checking its rules."""
+        agent = Sink(self, name, stalls, frame_beats)
+        self._agents.append(agent)
+        return agent
+
+    async def cycles(self, count: int) -> None:
+        """Wait for ``count`` clock edges."""
+        for _ in range(count):
+            await self.edge
+
+    async def reset(self, cycles: int = 3) -> None:
+        """Hold the reset for ``cycles`` edges. Whatever sources had to send and sinks had received is dropped."""
+        self._reset.value = 1
+        for agent in self._agents:
+            agent.held = True
+        await self.cycles(cycles)
+        self._reset.value = 0
+        for agent in self._agents:
+            agent.clear()
+            agent.held = False
+
+
+class Source:
+    """Sends frames into a stream, beat by beat, in order.
+
+    While it offers nothing, payload and ``tlast`` are the inverse of the last beat's, so that a design that looks at
+    them then is found out.
+
+    Attributes:
+        sent: beats taken by the design since the last reset.
+        held: True while the design is in reset.
+    """
+
+    def __init__(self, bench: Bench, name: str, stalls: Stalls = NO_STALLS) -> None:
+        self.bench, self.name = bench, name
+        self._data, self._valid, self._ready, self._last = _signals(bench.design, name)
+        self._mask = (1 << len(self._data)) - 1
+        self._queue: deque[tuple[int, int]] = deque()
+        self.held, self.sent = True, 0
+        self._offering = False
+        self._valid.value = 0
+        self.stall(stalls)
+        cocotb.start_soon(self._drive())
+
+    def stall(self, stalls: Stalls) -> None:
+        """From now on stall by this pattern, from its beginning."""
+        self._stalls = stalls.cycles()
+
+    def send(self, beats: Iterable[int]) -> None:
+        """Queue one frame: its beats as unsigned integers; the last one carries ``tlast``."""
+        frame = list(beats)
+        self._queue.extend((beat, 0) for beat in frame[:-1])
+        self._queue.append((frame[-1], 1))
+
+    async def finish(self, patience: int = PATIENCE) -> None:
+        """Wait until every queued beat was taken.
+
+        Raises:
+            StreamError: none was for ``patience`` cycles.
+        """
+        idle, sent = 0, self.sent
+        while self._queue:
+            await self.bench.edge
+            idle, sent = (idle + 1 if self.sent == sent else 0), self.sent
+            if idle > patience:
+                what = f"{self.sent} beats taken, {len(self._queue)} left, none for {patience} cycles"
+                raise StreamError(f"{self.name}_tready", self.bench.cycle, what)
+
+    def clear(self) -> None:
+        """Drop what is queued and offer nothing."""
+        self._queue.clear()
+        self._offering, self.sent = False, 0
+        self._valid.value = 0
+
+    async def _drive(self) -> None:
+        edge, queue = self.bench.edge, self._queue
+        while True:
+            await edge
+            if self.held:
+                continue
+            stalled = next(self._stalls)
+            if self._offering:
+                if self._ready.value != 1:
+                    continue
+                beat, last = queue.popleft()
+                self.sent += 1
+                if queue and not stalled:
+                    self._put(*queue[0])
+                    continue
+                self._valid.value = 0
+                self._offering = False
+                self._put(beat ^ self._mask, 1 - last)
+            elif queue and not stalled:
+                self._valid.value = 1
+                self._offering = True
+                self._put(*queue[0])
+
+    def _put(self, beat: int, last: int) -> None:
+        self._data.value = beat
+        if self._last is not None:
+            self._last.value = last
+
+
+class Sink:
+    """Takes beats from a stream and holds it to its rules.
+
+    Attributes:
+        beats: payloads taken since the last reset, as unsigned integers.
+        held: True while the design is in reset.
+    """
+
+    def __init__(self, bench: Bench, name: str, stalls: Stalls = NO_STALLS, frame_beats: int | None = None) -> None:
+        self.bench, self.name = bench, name
+        self._data, self._valid, self._ready, self._last = _signals(bench.design, name)
+        self.rules = StreamRules(name, frame_beats)
+        self.beats: list[int] = []
+        self.held = True
+        self._taking = False
+        self._ready.value = 0
+        self.stall(stalls)
+        cocotb.start_soon(self._drive())
+
+    def stall(self, stalls: Stalls) -> None:
+        """From now on stall by this pattern, from its beginning."""
+        self._stalls, self._patient = stalls.cycles(), stalls.kind == "patient"
+
+    async def receive(self, count: int, patience: int = PATIENCE) -> list[int]:
+        """Wait for ``count`` beats more than were handed out before, and hand them out.
+
+        Raises:
+            StreamError: none came for ``patience`` cycles.
+        """
+        idle, seen = 0, len(self.beats)
+        while len(self.beats) < count:
+            await self.bench.edge
+            idle, seen = (idle + 1 if len(self.beats) == seen else 0), len(self.beats)
+            if idle > patience:
+                what = f"{seen} of {count} beats came, none for {patience} cycles"
+                raise StreamError(f"{self.name}_tvalid", self.bench.cycle, what)
+        taken, self.beats[:] = self.beats[:count], self.beats[count:]
+        return taken
+
+    def clear(self) -> None:
+        """Drop what was received; the next beat begins a frame."""
+        self.beats.clear()
+        self.rules.forget()
+        self._taking = False
+        self._ready.value = 0
+
+    async def _drive(self) -> None:
+        edge = self.bench.edge
+        while True:
+            await edge
+            if self.held:
+                continue
+            valid = _bit(self._valid)
+            payload = last = None
+            if valid:
+                payload = _unsigned(self._data)
+                last = None if self._last is None else _bit(self._last)
+            if self.rules.observe(self.bench.cycle, valid, self._taking, payload, last):
+                assert payload is not None
+                self.beats.append(payload)
+            taking = not next(self._stalls)
+            if self._patient:
+                taking = bool(valid) and not self._taking
+            if taking != self._taking:
+                self._taking = taking
+                self._ready.value = int(taking)
+
+
+def _signals(design: Any, name: str) -> tuple[Any, Any, Any, Any]:
+    """The payload, valid, ready and, where there is one, last signals of a stream."""
+    data, valid, ready = (getattr(design, f"{name}_{suffix}") for suffix in ("tdata", "tvalid", "tready"))
+    return data, valid, ready, getattr(design, f"{name}_tlast", None)
+
+
+def _bit(signal: Any) -> bool | None:
+    value = signal.value
+    return int(value) == 1 if value.is_resolvable else None
+
+
+def _unsigned(signal: Any) -> int | None:
+    value = signal.value
+    return int(value) if value.is_resolvable else None
