@@ -28,6 +28,7 @@ SUBMODULES = (
     "placement",
     "sharpness",
     "toolchain",
+    "training",
 )
 
 

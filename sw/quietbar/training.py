@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import math
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from quietbar.contract.errors import QuietbarError, require, require_integer
-from quietbar.files import atomic_file
+from quietbar.files import write_atomically
 from quietbar.models.accuracy import kept_modes
 
 CHECKPOINT_FORMAT = 1
+DIGEST_BYTES = 32  # SHA-256 of the rest of the file comes first
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Schedule = Callable[[float], float]
@@ -139,8 +141,8 @@ def fit(
 
     Raises:
         ConfigurationError: an argument is outside what is allowed, or there are no batches.
-        TrainingError: the loss or a weight is not finite (the message names epoch and batch), or the checkpoint is damaged
-            or of another training.
+        TrainingError: the loss or a weight is not finite (the message names epoch and batch), or the checkpoint is
+            damaged or of another training.
     """
     require_integer("training.epochs", epochs, 0, 1_000_000)
     require_integer("training.checkpoint_every", checkpoint_every, 0, 1_000_000_000)
@@ -294,8 +296,9 @@ def _write_checkpoint(
         "optimizer": optimizer.state_dict(),
         "state": asdict(state),
     }
-    with atomic_file(path) as stream:
-        torch.save(content, stream)
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    write_atomically(path, hashlib.sha256(stream.getvalue()).digest() + stream.getvalue())
 
 
 def _resume(
@@ -307,12 +310,13 @@ def _resume(
 ) -> _State:
     """Put what the checkpoint holds into the model, the optimizer and the random sources."""
     mend = f"delete {path} to start again"
-    try:
-        content = torch.load(io.BytesIO(path.read_bytes()), weights_only=True)
-        version = content["format"]
-    except Exception as error:
-        raise TrainingError(f"checkpoint {path} is damaged; {mend}") from error
-    if version != CHECKPOINT_FORMAT:
+    stored = path.read_bytes()
+    digest, payload = stored[:DIGEST_BYTES], stored[DIGEST_BYTES:]
+    # torch.load itself takes tensors with altered bytes.
+    if hashlib.sha256(payload).digest() != digest:
+        raise TrainingError(f"checkpoint {path} is damaged; {mend}")
+    content = torch.load(io.BytesIO(payload), weights_only=True)
+    if (version := content["format"]) != CHECKPOINT_FORMAT:
         raise TrainingError(f"checkpoint {path} has format {version}, must be {CHECKPOINT_FORMAT}; {mend}")
     for name, now in settings.items():
         if (then := content["settings"][name]) != now:

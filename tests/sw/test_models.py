@@ -1,0 +1,209 @@
+"""Networks have the published structure, published weights load whole or not at all, and accuracy is a plain count."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from quietbar import data, models
+from quietbar.contract.errors import ConfigurationError
+from quietbar.data import DamagedFileError
+from quietbar.models import WeightsError, pretrained
+from quietbar.models.resnet import Subsample
+from quietbar.training import fit, one_cycle
+
+
+def published_names(depth: int) -> list[str]:
+    """The names in the published files, without ``module.``."""
+    normalization = ("weight", "bias", "running_mean", "running_var")
+    blocks = [f"layer{layer}.{block}." for layer in (1, 2, 3) for block in range((depth - 2) // 6)]
+    names = ["conv1.weight", *(f"bn1.{part}" for part in normalization)]
+    for block in blocks:
+        for number in (1, 2):
+            names += [f"{block}conv{number}.weight", *(f"{block}bn{number}.{part}" for part in normalization)]
+    return [*names, "linear.weight", "linear.bias"]
+
+
+class TestResnets:
+    @pytest.mark.parametrize("depth", models.DEPTHS)
+    def test_names_are_those_of_the_published_weights(self, depth: int) -> None:
+        names = [name for name in models.resnet(depth).state_dict() if not name.endswith("num_batches_tracked")]
+        assert names == published_names(depth)
+
+    @pytest.mark.parametrize(("depth", "count"), [(20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018)])
+    def test_parameters_are_counted_as_published(self, depth: int, count: int) -> None:
+        assert sum(parameter.numel() for parameter in models.resnet(depth).parameters()) == count
+
+    def test_blocks_are_taps_of_the_stated_shapes(self) -> None:
+        model = models.resnet(20).eval()
+        shapes: dict[str, tuple[int, ...]] = {}
+
+        def record(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+            return lambda module, inputs, output: shapes.update({name: tuple(output.shape)})
+
+        for layer in (1, 2, 3):
+            model.get_submodule(f"layer{layer}.2").register_forward_hook(record(f"layer{layer}.2"))
+        scores = model(torch.randn(2, 3, 32, 32))
+        assert shapes == {"layer1.2": (2, 16, 32, 32), "layer2.2": (2, 32, 16, 16), "layer3.2": (2, 64, 8, 8)}
+        assert scores.shape == (2, 10)
+
+    def test_shortcut_takes_every_second_pixel_between_zero_channels(self) -> None:
+        inputs = torch.arange(2 * 4 * 4, dtype=torch.float32).view(1, 2, 4, 4)
+        outputs = Subsample(4)(inputs)
+        assert torch.equal(outputs[0, 1:3], inputs[0, :, ::2, ::2])
+        assert not outputs[0, 0].any() and not outputs[0, 3].any()
+
+    def test_other_depths_are_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"resnet\.depth = 18: must be one of 20, 32, 44, 56"):
+            models.resnet(18)
+
+
+class TestCreate:
+    @pytest.mark.parametrize("name", models.NAMES)
+    def test_gives_every_network_by_its_name(self, name: str) -> None:
+        inputs = torch.zeros(2, 1, 8, 8) if name == "digits" else torch.zeros(2, 3, 32, 32)
+        assert models.create(name, classes=7).eval()(inputs).shape == (2, 7)
+
+    def test_lists_the_names_for_an_unknown_one(self) -> None:
+        with pytest.raises(ConfigurationError, match="model = 'resnet18': must be one of 'digits', 'resnet20'"):
+            models.create("resnet18")
+
+    @pytest.mark.parametrize("name", ["digits", "resnet20"])
+    def test_refuses_a_single_class(self, name: str) -> None:
+        with pytest.raises(ConfigurationError, match="classes = 1: must be an integer from 2"):
+            models.create(name, classes=1)
+
+
+def test_digits_network_learns_the_digits() -> None:
+    torch.manual_seed(0)
+    digits, model = data.load("digits"), models.digits_network()
+    optimizer = torch.optim.AdamW(model.parameters(), 5e-3, weight_decay=1e-2)
+    fit(model, digits.batches("train", 64, shuffle_seed=1), optimizer, 12, one_cycle, progress=False)
+    assert models.accuracy(model, digits.batches("test", 360)) >= 97.0
+
+
+class TestAccuracy:
+    batches = data.Batches(torch.eye(10).view(10, 10, 1, 1), torch.tensor([0, 1, 2, 3, 4, 5, 6, 0, 0, 0]), 4)
+
+    def test_is_the_percentage_of_right_labels_whatever_the_batch_size(self) -> None:
+        assert models.accuracy(nn.Flatten(), self.batches) == 70.0
+
+    def test_leaves_each_module_in_its_own_mode(self) -> None:
+        model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(10), nn.Dropout(0.5))
+        model[1].eval()
+        statistics = model[1].running_mean.clone()
+        models.accuracy(model, self.batches)
+        assert [module.training for module in model.modules()] == [True, True, False, True]
+        assert torch.equal(statistics, model[1].running_mean)
+
+    def test_restores_the_modes_after_an_error_too(self) -> None:
+        model = nn.Sequential(nn.Linear(3, 3))
+        with pytest.raises(RuntimeError):
+            models.accuracy(model, self.batches)
+        assert model.training and model[0].training
+
+    def test_of_no_images_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"accuracy\.batches"):
+            models.accuracy(nn.Flatten(), [])
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    torch.manual_seed(5)
+    return {name: torch.rand_like(value) for name, value in models.resnet(20).state_dict().items() if value.ndim}
+
+
+def publish(folder: Path, state: object) -> pretrained.Publication:
+    """Write a file in the published format and give its checksum."""
+    stream = io.BytesIO()
+    torch.save({"state_dict": state, "best_prec1": 10.0}, stream)
+    digest = hashlib.sha256(stream.getvalue()).hexdigest()
+    file = f"resnet20-{digest[:8]}.th"
+    (folder / pretrained.FOLDER).mkdir()
+    (folder / pretrained.FOLDER / file).write_bytes(stream.getvalue())
+    return pretrained.Publication("http://127.0.0.1:9", {file: digest})
+
+
+def prefixed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"module.{name}": value for name, value in weights.items()}
+
+
+class TestPretrained:
+    def test_every_weight_arrives(self, weights: dict[str, Tensor], tmp_path: Path) -> None:
+        publication = publish(tmp_path, prefixed(weights))
+        model = models.load_pretrained("resnet20", publication, [tmp_path])
+        assert not model.training
+        state = model.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in weights.items())
+
+    @pytest.mark.parametrize("lost", ["layer2.1.bn2.running_var", "linear.bias"])
+    def test_missing_weight_is_named(self, weights: dict[str, Tensor], tmp_path: Path, lost: str) -> None:
+        publication = publish(tmp_path, prefixed({name: value for name, value in weights.items() if name != lost}))
+        with pytest.raises(WeightsError, match=f"does not fit the network: {lost} is missing$"):
+            models.load_pretrained("resnet20", publication, [tmp_path])
+
+    def test_unknown_weight_is_named(self, weights: dict[str, Tensor], tmp_path: Path) -> None:
+        publication = publish(tmp_path, prefixed(weights | {"layer4.0.conv1.weight": torch.zeros(1)}))
+        with pytest.raises(WeightsError, match=r"layer4\.0\.conv1\.weight is unknown"):
+            models.load_pretrained("resnet20", publication, [tmp_path])
+
+    def test_weight_of_another_shape_is_named(self, weights: dict[str, Tensor], tmp_path: Path) -> None:
+        publication = publish(tmp_path, prefixed(weights | {"linear.weight": torch.zeros(100, 64)}))
+        with pytest.raises(WeightsError, match=r"linear\.weight has shape \(100, 64\), must be \(10, 64\)"):
+            models.load_pretrained("resnet20", publication, [tmp_path])
+
+    @pytest.mark.parametrize("state", [None, {"conv1.weight": 3}])
+    def test_file_without_tensors_is_refused(self, tmp_path: Path, state: object) -> None:
+        with pytest.raises(WeightsError, match="has no 'state_dict' of tensors"):
+            models.load_pretrained("resnet20", publish(tmp_path, state), [tmp_path])
+
+    @pytest.mark.parametrize(
+        "damage", [lambda content: content[:-9], lambda content: content[:500] + b"!" + content[501:]]
+    )
+    def test_damaged_file_is_refused_unread(
+        self, weights: dict[str, Tensor], tmp_path: Path, damage: Callable[[bytes], bytes]
+    ) -> None:
+        publication = publish(tmp_path, prefixed(weights))
+        file = tmp_path / pretrained.FOLDER / publication.file("resnet20")
+        file.write_bytes(damage(file.read_bytes()))
+        with pytest.raises(DamagedFileError, match=f"{file.name} is truncated or altered: its SHA256 is"):
+            models.load_pretrained("resnet20", publication, [tmp_path])
+
+    def test_damaged_file_without_a_checksum_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "some.th").write_bytes(b"no tensors here")
+        with pytest.raises(WeightsError, match=r"some\.th is not a file of PyTorch tensors"):
+            models.read_weights(tmp_path / "some.th")
+
+    def test_unknown_network_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match="pretrained = 'resnet110': must be one of 'resnet20', 'resnet32'"):
+            models.load_pretrained("resnet110")
+
+    def test_published_names_end_in_the_first_digits_of_their_checksums(self) -> None:
+        for file, digest in pretrained.OFFICIAL.sha256.items():
+            assert file.removesuffix(".th").partition("-")[2] == digest[:8] and len(digest) == 64
+
+
+def at_hand() -> bool:
+    try:
+        return any((folder / pretrained.FOLDER).is_dir() for folder in data.search_folders())
+    except ConfigurationError:
+        return False
+
+
+@pytest.mark.skipif(not at_hand(), reason="the published ResNet weights are not on this machine")
+class TestPublishedWeights:
+    @pytest.mark.parametrize("depth", models.DEPTHS)
+    def test_load(self, depth: int) -> None:
+        models.load_pretrained(f"resnet{depth}")
+
+    def test_resnet20_gets_right_what_was_measured_when_they_were_collected(self) -> None:
+        try:
+            cifar10 = data.load("cifar10")
+        except data.DownloadError:
+            pytest.skip("CIFAR-10 is not on this machine")
+        model = models.load_pretrained("resnet20")
+        assert models.accuracy(model, cifar10.batches("test", 250)) == pytest.approx(91.73, abs=0.02)
