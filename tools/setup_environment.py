@@ -165,7 +165,7 @@ def pip_offers_cpu_build(version: str) -> bool:
 
 def needs_cuda(report: dict[str, Any]) -> bool:
     """Whether a pip installation report brings in any of CUDA's packages."""
-    names = [item["metadata"]["name"].lower() for item in report["install"]]
+    names = [item["metadata"]["name"].lower().replace("_", "-") for item in report["install"]]
     return any(name.startswith(("nvidia-", "cuda-")) for name in names)
 
 

@@ -10,33 +10,22 @@ Subpackages load when they are first used, so that ``import quietbar.contract`` 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from types import ModuleType
 
 __version__ = "0.1.0"
 
-SUBMODULES = (
-    "analog",
-    "contract",
-    "data",
-    "denoise",
-    "doctor",
-    "experiment",
-    "files",
-    "integer",
-    "models",
-    "noise",
-    "placement",
-    "sharpness",
-    "toolchain",
-    "training",
-)
-
 
 def __getattr__(name: str) -> ModuleType:
-    if name in SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
+    module = f"{__name__}.{name}"
+    if not name.startswith("_"):
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *SUBMODULES])
+    return sorted({*globals(), *(module.name for module in pkgutil.iter_modules(__path__))})

