@@ -25,9 +25,9 @@ __all__ = [
     "check_seed",
     "choose_multiplier",
     "derive_seed",
+    "requantize",
     "require",
     "require_choice",
     "require_integer",
-    "requantize",
     "round_shift",
 ]

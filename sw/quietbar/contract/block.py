@@ -48,8 +48,8 @@ class Stage:
     Attributes:
         name: ``reduce``, ``spatial``, ``mean`` or ``log_sigma``.
         outputs: number of output channels.
-        inputs: weights per output. The input vector of a dense 3x3 stage is ordered (row, column, channel), channel fastest;
-            of a depthwise one, each output reads the nine elements of its own channel.
+        inputs: weights per output. The input vector of a dense 3x3 stage is ordered (row, column, channel), channel
+            fastest; of a depthwise one, each output reads the nine elements of its own channel.
         source: format of the input activations.
         target: format of the outputs, whose range is the requantiser's clamp.
         shared_input: False where each output reads inputs of its own (depthwise).

@@ -4,14 +4,15 @@ A tile holds one pair of conductances per weight. Programming (once)::
 
     G+ = clamp((max(w, 0) << 4) + scaled_noise(PROGRAMMING[max(w, 0)], eps))         G- likewise from max(-w, 0)
 
-with one pair of Gaussian samples per weight, weights in row-major order (row, then column), the first sample for ``G+``.
-Each conversion of an input vector ``x`` (one code of `dac_bits` per row)::
+with one pair of Gaussian samples per weight, weights in row-major order (row, then column), the first sample for
+``G+``. Each conversion of an input vector ``x`` (one code of `dac_bits` per row)::
 
     I_j    = sum_i x_i * (G+_ij - G-_ij) + round_shift(read_sigma * eps, 11)
     code_j = requantize(I_j + offset_j, gain_j, shift_j, low, high)
 
-with one sample per column, columns in order, vectors in stream order. The ADC is the project's requantiser: ``gain_j * 2**-shift_j``
-and ``offset_j`` carry the column's process variation. The source is seeded anew (SEED frame) for programming and for reading.
+with one sample per column, columns in order, vectors in stream order. The ADC is the project's requantiser:
+``gain_j * 2**-shift_j`` and ``offset_j`` carry the column's process variation. The source is seeded anew (SEED frame)
+for programming and for reading.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ FULL_SCALE_MICROSIEMENS = 25.0
 def _programming_sigma(level: int) -> int:
     """Deviation of a programmed level, 8 fraction bits below one level.
 
-    Phase-change memory: V. Joshi et al., "Accurate deep neural network inference using computational phase-change memory",
-    Nature Communications 11, 2473 (2020): sigma = max(-1.1731 g^2 + 1.9650 g + 0.2635, 0) microsiemens, with g relative to
-    the 25 microsiemens of full scale. The unprogrammed device (level 0) keeps its constant term.
+    Phase-change memory: V. Joshi et al., "Accurate deep neural network inference using computational phase-change
+    memory", Nature Communications 11, 2473 (2020): sigma = max(-1.1731 g^2 + 1.9650 g + 0.2635, 0) microsiemens, with g
+    relative to the 25 microsiemens of full scale. The unprogrammed device (level 0) keeps its constant term.
     """
     relative = level / WEIGHT_LIMIT
     microsiemens = max(-1.1731 * relative**2 + 1.9650 * relative + 0.2635, 0.0)

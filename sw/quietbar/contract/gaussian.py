@@ -43,8 +43,8 @@ PRODUCT_SHIFT = RADIUS_FRACTION_BITS + SINE_FRACTION_BITS - SAMPLE_FRACTION_BITS
 class InterpolationTable:
     """A function on 2**index_bits equal segments, a straight line in each.
 
-    ``value(index, rest) = base[index] + round_shift(slope[index] * (2 * rest + 1), rest_bits + 1)``: the line is read at
-    the middle of the finest step. Bases are raised so that the mean error over each segment is nil.
+    ``value(index, rest) = base[index] + round_shift(slope[index] * (2 * rest + 1), rest_bits + 1)``: the line is read
+    at the middle of the finest step. Bases are raised so that the mean error over each segment is nil.
     """
 
     index_bits: int
@@ -132,7 +132,8 @@ def pair(draw: int) -> tuple[int, int]:
 
 def samples(seed: int, count: int, start: int = 0) -> list[int]:
     """Samples ``start`` to ``start + count - 1`` of ``seed``, one by one: the specification, slow on purpose."""
-    state, found = leap(seed_state(seed), start // 2), []
+    state = leap(seed_state(seed), start // 2)
+    found: list[int] = []
     while len(found) < count + start % 2:
         state = step(state)
         found.extend(pair(output(state)))

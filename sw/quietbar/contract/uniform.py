@@ -10,7 +10,7 @@ Draw ``j`` of a seed (j = 0, 1, ...) is the exclusive-or of the five words after
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from .seeds import check_seed
 
@@ -94,7 +94,7 @@ def apply(matrix: Matrix, word: int) -> int:
     return image
 
 
-@lru_cache(maxsize=None)
+@cache
 def leap_matrix(component: int, steps: int) -> Matrix:
     """The matrix that advances ``COMPONENTS[component]`` by ``steps`` steps."""
     if steps == 0:
