@@ -37,7 +37,8 @@ def seed_frame(seed: int, lanes: int = 1) -> list[int]:
     """The SEED frame that makes ``lanes`` parallel generators emit the one sequence of ``seed`` from its first draw.
 
     A generator emits the output of its state, then advances by ``lanes`` steps; lane ``p`` therefore starts at the
-    state whose output is draw ``p``, and lane by lane the draws interleave to the sequence, whatever the number of lanes.
+    state whose output is draw ``p``, and lane by lane the draws interleave to the sequence, whatever the number of
+    lanes.
     """
     words: list[int] = [FrameKind.SEED]
     for lane in range(lanes):
