@@ -1,0 +1,115 @@
+"""What can be changed on a converted model: its chip, its variation, how loud it is, and which image comes next."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+
+from torch import nn
+
+from quietbar.contract.errors import require, require_integer
+from quietbar.noise import Chip, Variation
+
+from .conversion import Patterns, match
+from .layers import AnalogLayer
+
+
+def layers(model: nn.Module) -> dict[str, AnalogLayer]:
+    """The analog layers of ``model`` by the names they have on the chip.
+
+    Raises:
+        ConfigurationError: there are none.
+    """
+    found = {module.name: module for module in model.modules() if isinstance(module, AnalogLayer)}
+    require(bool(found), "analog.model", type(model).__name__, "a model from quietbar.analog.convert")
+    return found
+
+
+def set_chip(model: nn.Module, chip: Chip) -> None:
+    """Put ``model`` on another chip, with that chip's variation, at image 0. Calibration stays."""
+    require(isinstance(chip, Chip), "set_chip.chip", chip, "a quietbar.noise.Chip")
+    for layer in layers(model).values():
+        layer.place_on(chip)
+
+
+def set_variation(model: nn.Module, variation: Variation, include: Patterns = "*") -> None:
+    """Give the analog layers that fit ``include`` another variation on the same chip, at image 0."""
+    found = layers(model)
+    for name in match(list(found), include, "set_variation.include"):
+        layer = found[name]
+        assert layer.chip is not None
+        layer.place_on(Chip(layer.chip.seed, variation))
+
+
+def set_noise_level(model: nn.Module, sigma: float) -> None:
+    """Set the temporal noise of every analog layer to ``sigma``; the rest of its variation stays."""
+    for name, layer in layers(model).items():
+        assert layer.chip is not None
+        set_variation(model, dataclasses.replace(layer.chip.variation, sigma=sigma), name)
+
+
+def scale_noise(model: nn.Module, factor: float) -> None:
+    """Scale every deviation from the ideal model: 0 is ideal, 1 the chip as it is, 2 twice as far off.
+
+    It costs nothing and draws nothing anew: call it before each batch to train over a range of noise levels.
+    """
+    require(_is_number(factor) and factor >= 0, "scale_noise.factor", factor, "a finite number of at least 0")
+    for layer in layers(model).values():
+        layer.factor = float(factor)
+
+
+@contextlib.contextmanager
+def quiet(model: nn.Module) -> Iterator[nn.Module]:
+    """The ideal model: inside this context nothing varies, and no image is counted."""
+    found = [module for module in model.modules() if isinstance(module, AnalogLayer)]
+    before = [layer.is_quiet for layer in found]
+    try:
+        for layer in found:
+            layer.is_quiet = True
+        yield model
+    finally:
+        for layer, was_quiet in zip(found, before, strict=True):
+            layer.is_quiet = was_quiet
+
+
+def restart(model: nn.Module, image: int | Mapping[str, int] = 0) -> None:
+    """Make ``image`` the number of the next image: the noise from there on is what it was before.
+
+    Args:
+        model: from ``quietbar.analog.convert``; one without analog layers is left alone.
+        image: one number for all layers, or what :func:`position` gave.
+    """
+    for layer in _each(model):
+        number = image if isinstance(image, int) else image.get(layer.name, -1)
+        require_integer(f"restart.image of {layer.name}", number, 0, (1 << 63) - 1)
+        layer.image = number
+
+
+def position(model: nn.Module) -> dict[str, int]:
+    """The number of the next image at each analog layer, for :func:`restart`."""
+    return {layer.name: layer.image for layer in _each(model)}
+
+
+class NoiseState:
+    """The position in the noise as a random source that ``quietbar.training.fit(generators=...)`` saves and resumes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def get_state(self) -> dict[str, int]:
+        """What :func:`position` gives."""
+        return position(self.model)
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        """The inverse of :meth:`get_state`."""
+        restart(self.model, state)
+
+
+def _each(model: nn.Module) -> list[AnalogLayer]:
+    return [module for module in model.modules() if isinstance(module, AnalogLayer)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,100 @@
+"""From a digital model to one on a chip, and back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from quietbar.contract.errors import require
+from quietbar.noise import Chip
+
+from .batch_norm import find_pairs, fold_pair
+from .layers import ANALOG, DIGITAL, AnalogLayer
+
+Patterns = str | Sequence[str]
+
+
+def convert(
+    model: nn.Module,
+    chip: Chip,
+    include: Patterns = "*",
+    exclude: Patterns = (),
+    fold_batch_norm: bool = True,
+) -> nn.Module:
+    """A copy of ``model`` whose ``nn.Conv2d`` and ``nn.Linear`` layers are computed on ``chip``.
+
+    The layers become ``AnalogConv2d`` and ``AnalogLinear``; ``model`` stays as it is. Subclasses of ``nn.Conv2d`` and
+    ``nn.Linear`` compute in their own ways and stay digital.
+
+    Args:
+        model: any module. It may not hold analog layers yet.
+        chip: its seed and its variation. Variation in units of the results' scale wants :func:`calibrate` first.
+        include: shell patterns (``"layer1.*"``) of the names of layers that become analog.
+        exclude: patterns of those that stay digital all the same.
+        fold_batch_norm: whether batch normalization is folded into the analog layer in front of it (and replaced by
+            ``nn.Identity``), so that the noise comes after it. The copy then computes what the model does in
+            evaluation mode. Where several layers feed one normalization, it stays.
+
+    Raises:
+        ConfigurationError: a pattern fits no convertible layer, ``model`` is analog already, or ``torch.fx`` cannot
+            trace it to find what is to be folded.
+    """
+    require(isinstance(model, nn.Module), "convert.model", type(model).__name__, "a torch.nn.Module")
+    require(isinstance(chip, Chip), "convert.chip", chip, "a quietbar.noise.Chip")
+    analog = [name for name, module in model.named_modules() if isinstance(module, AnalogLayer)]
+    require(not analog, "convert.model", ", ".join(analog), "digital: bring it back with quietbar.analog.to_digital")
+    model = copy.deepcopy(model)
+    modules = dict(model.named_modules())
+    candidates = {name: module for name, module in modules.items() if type(module) in ANALOG}
+    chosen = match(candidates, include, "convert.include") - match(candidates, exclude, "convert.exclude")
+    require(bool(chosen), "convert.include", include, "patterns that leave at least one nn.Conv2d or nn.Linear layer")
+    if fold_batch_norm:
+        _fold(model, chosen)
+    for name in chosen:
+        layer = modules[name]
+        # In place, so that parameters, hooks and every reference to the layer stay.
+        layer.__class__ = ANALOG[type(layer)]
+        assert isinstance(layer, AnalogLayer)
+        layer.place_on(chip, name)
+    return model
+
+
+def to_digital(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` with ordinary layers for the analog ones, ideal again; folded normalization stays folded."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, AnalogLayer):
+            digital = DIGITAL[type(module)]
+            module.remove_chip()
+            module.__class__ = digital  # type: ignore[assignment]
+    return model
+
+
+def match(names: Sequence[str] | dict[str, nn.Module], patterns: Patterns, field: str) -> set[str]:
+    """The ``names`` that fit one of ``patterns``; a pattern that fits none is refused."""
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    found = set()
+    for pattern in patterns:
+        fitting = {name for name in names if fnmatchcase(name, pattern)}
+        shown = ", ".join(list(names)[:8]) + (", ..." if len(names) > 8 else "")
+        require(bool(fitting), field, pattern, f"a pattern that fits one of the layers {shown}")
+        found |= fitting
+    return found
+
+
+def _fold(model: nn.Module, chosen: set[str]) -> None:
+    modules = dict(model.named_modules(remove_duplicate=False))
+    named = {id(modules[name]) for name in chosen}
+    for layer_name, norm_name in find_pairs(model):
+        layer, norm = modules[layer_name], modules[norm_name]
+        if id(layer) not in named:
+            continue
+        assert isinstance(layer, nn.Conv2d | nn.Linear) and isinstance(norm, _BatchNorm)
+        fold_pair(layer, norm, norm_name)
+        for alias, module in modules.items():
+            if module is norm:
+                model.set_submodule(alias, nn.Identity())

@@ -1,0 +1,71 @@
+"""The perturbations that SAM, ASAM and SAMSON make before they take the gradient, as pure functions.
+
+All three solve, to first order, ``max over eps with ||T_w^-1 eps||_2 <= rho of L(w + eps)`` for a diagonal ``T_w``::
+
+    eps = rho * T_w^2 g / ||T_w g||_2                    the norm over all tensors together
+
+    SAM      T_w = 1                                     Foret et al., arXiv 2010.01412, equation 2
+    ASAM     T_w = |w| + eta                             Kwon et al., arXiv 2102.11600, equation 9
+    SAMSON   T_w = |w| / ||w_layer||_p                   Mordido et al., arXiv 2211.11561 (our reading of it)
+
+Lists of tensors go in and come out, element ``i`` of each belonging to parameter tensor ``i``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Tensors = Sequence[Tensor]
+
+
+def sam_operators(weights: Tensors) -> list[Tensor]:
+    """``T_w = 1``: scalars that scale a tensor of any shape."""
+    return [torch.ones((), dtype=weight.dtype, device=weight.device) for weight in weights]
+
+
+def asam_operators(weights: Tensors, eta: float) -> list[Tensor]:
+    """``T_w = |w| + eta``. With eta 0, ``T`` grows with the weights: eps does not care how a layer is scaled."""
+    operators = torch._foreach_abs(list(weights))
+    if eta:
+        torch._foreach_add_(operators, eta)
+    return list(operators)
+
+
+def samson_operators(weights: Tensors, p: float) -> list[Tensor]:
+    """``T_w = |w| / ||w_layer||_p``, the norm over each parameter tensor; 0 for a tensor of zeros.
+
+    ``T`` is the same for ``w`` and ``a w``, whatever a > 0: only the shape of a layer's distribution counts. With p
+    infinite the largest weight of every layer has ``T`` 1.
+    """
+    operators = torch._foreach_abs(list(weights))
+    norms = torch._foreach_norm(list(weights), p)
+    torch._foreach_div_(operators, [torch.where(norm > 0, norm, 1.0) for norm in norms])
+    return list(operators)
+
+
+def global_norm(tensors: Tensors, p: float = 2) -> float:
+    """The p-norm of all elements of all tensors, in float32 at least; 0 for none."""
+    if not tensors:
+        return 0.0
+    half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
+    norms = torch._foreach_norm(list(tensors), p, torch.float32 if half else None)
+    return float(torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]), p))
+
+
+def perturbation(gradients: Tensors, operators: Tensors, rho: float) -> list[Tensor] | None:
+    """``rho * T^2 g / ||T g||_2``.
+
+    Returns:
+        One tensor for each gradient; zeros where all ``T g`` are 0. None where the norm is not finite.
+    """
+    scaled = torch._foreach_mul(list(gradients), list(operators))
+    norm = global_norm(scaled)
+    if not math.isfinite(norm):
+        return None
+    torch._foreach_mul_(scaled, list(operators))
+    torch._foreach_mul_(scaled, rho / norm if norm > 0 else 0.0)
+    return list(scaled)
