@@ -1,0 +1,75 @@
+"""The requantiser: every rounding of an accumulator to a narrow integer goes through this one component."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from quietbar.contract import IntegerFormat
+from quietbar.contract.requantize import MULTIPLIER_BITS, SHIFT_BITS
+
+from .shapes import shape_of
+
+COARSE_STEP_BITS = 3
+"""The shifter works in two steps: by multiples of 2**3 first, by the rest after."""
+
+
+class Requantizer(wiring.Component):
+    """``value = clamp((accumulator * multiplier + 2**(shift - 1)) >> shift)``, as :func:`quietbar.contract.requantize`.
+
+    The single rounding needs no wide adder, because
+    ``(p + 2**(shift - 1)) >> shift == ((p >> (shift - 1)) + 1) >> 1``: multiply, shift by all places but one, then
+    round off the last place. The clamp is to the range of ``target``, so an unsigned target is a ReLU.
+
+    Timing: one result a cycle, `LATENCY` enabled cycles after its operands. The pipeline moves only while ``enable`` is
+    high; leave it unconnected for a pipeline that always moves (and see :class:`quietbar_hw.stream.ResultQueue`, which
+    makes such a pipeline elastic).
+
+    Args:
+        accumulator: format of the accumulator.
+        target: format of the result.
+
+    Members:
+        enable: In(1), high if unconnected.
+        accumulator: In, format ``accumulator``.
+        multiplier: In(16), from 2**15 to 2**16 - 1.
+        shift: In(6), from 1 to 47.
+        value: Out, format ``target``.
+    """
+
+    LATENCY = 4
+
+    def __init__(self, accumulator: IntegerFormat, target: IntegerFormat) -> None:
+        self.source, self.target = accumulator, target
+        super().__init__(
+            {
+                "enable": In(1, init=1),
+                "accumulator": In(shape_of(accumulator)),
+                "multiplier": In(MULTIPLIER_BITS),
+                "shift": In(SHIFT_BITS),
+                "value": Out(shape_of(target)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        wide = Shape(self.source.bits + MULTIPLIER_BITS, signed=self.source.signed)
+        product, coarse, fine = (Signal(wide, name=name, reset_less=True) for name in ("product", "coarse", "fine"))
+        places = Signal(SHIFT_BITS, reset_less=True)
+        places_left = Signal(COARSE_STEP_BITS, reset_less=True)
+
+        # Rounding adds one to `fine` and drops its last bit: compared before that, the range is twice as fine.
+        rounded = Signal(self.target.bits)
+        m.d.comb += rounded.eq((fine[: self.target.bits + 1] + 1) >> 1)
+        above, below = fine > 2 * self.target.high, fine < 2 * self.target.low - 1
+        with m.If(self.enable):
+            m.d.sync += [
+                product.eq(self.accumulator * self.multiplier),
+                places.eq(self.shift - 1),
+                coarse.eq(product >> Cat(Const(0, COARSE_STEP_BITS), places[COARSE_STEP_BITS:])),
+                places_left.eq(places[:COARSE_STEP_BITS]),
+                fine.eq(coarse >> places_left),
+                self.value.eq(Mux(above, self.target.high, Mux(below, self.target.low, rounded))),
+            ]
+        return m

@@ -1,0 +1,95 @@
+"""The uniform source: LFSR258 in hardware, several draws of the one sequence a cycle."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from functools import reduce
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from quietbar.contract import require_integer
+from quietbar.contract.stream import CONFIGURATION_WORD_BITS
+from quietbar.contract.uniform import COMPONENTS, WORD_BITS, Matrix, leap_matrix
+
+from ..stream import LOAD
+
+WORDS_PER_LANE = len(COMPONENTS) * WORD_BITS // CONFIGURATION_WORD_BITS
+LANE_BITS = len(COMPONENTS) * WORD_BITS
+LANES_HIGH = 64
+
+
+def diagonals(matrix: Matrix) -> Iterator[tuple[int, int]]:
+    """The matrix as pairs (offset, mask): its product is the exclusive-or of ``(word << offset) & mask`` over all pairs.
+
+    A negative offset is a shift to the right. The leap matrices of a Tausworthe component have few diagonals.
+    """
+    for offset in range(1 - WORD_BITS, WORD_BITS):
+        rows = (row for row in range(WORD_BITS) if 0 <= row - offset < WORD_BITS)
+        mask = sum(1 << row for row in rows if matrix[row - offset] >> row & 1)
+        if mask:
+            yield offset, mask
+
+
+def leapt(word: Value, matrix: Matrix) -> Value:
+    """The network of exclusive-or gates for ``matrix * word``."""
+    terms = []
+    for offset, mask in diagonals(matrix):
+        shifted = Cat(Const(0, offset), word)[:WORD_BITS] if offset > 0 else word[-offset:]
+        terms.append(shifted & Const(mask, WORD_BITS))
+    return reduce(operator.xor, terms)
+
+
+class UniformSource(wiring.Component):
+    """LFSR258 with ``lanes`` generators that leap ``lanes`` steps at a time, so that together they emit one sequence.
+
+    Lane ``p`` emits draws ``p``, ``p + lanes``, ``p + 2 * lanes``, ... when it was loaded with the words of
+    :func:`quietbar.contract.stream.seed_frame`: ten to a lane, lane by lane.
+
+    Timing: ``draws`` is there in any cycle in which ``loaded`` is high, and changes in the cycle after ``step``. The
+    first word of an image lowers ``loaded`` in the next cycle, the last one raises it.
+
+    Members:
+        load: In, see `LOAD`.
+        loaded: Out(1), all lanes have their state.
+        step: In(1), go on to the next draws.
+        draws: Out(64 bits for each lane).
+    """
+
+    def __init__(self, lanes: int) -> None:
+        require_integer("gaussian_source.lanes", lanes, 1, LANES_HIGH)
+        self.lanes = lanes
+        super().__init__(
+            {
+                "load": In(LOAD),
+                "loaded": Out(1),
+                "step": In(1),
+                "draws": Out(data.ArrayLayout(WORD_BITS, lanes)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # Loading shifts words in at the top, so the first word of an image ends at the bottom.
+        state = Signal(self.lanes * LANE_BITS, reset_less=True)
+        words = [state.word_select(index, WORD_BITS) for index in range(self.lanes * len(COMPONENTS))]
+        total = self.lanes * WORDS_PER_LANE
+        count = Signal(range(total + 1))
+
+        with m.If(self.load.valid):
+            m.d.sync += [
+                state.eq(Cat(state[CONFIGURATION_WORD_BITS:], self.load.payload.word)),
+                count.eq(Mux(self.load.payload.first, 1, Mux(self.loaded, count, count + 1))),
+            ]
+        with m.Elif(self.step):
+            m.d.sync += [
+                word.eq(leapt(word, leap_matrix(index % len(COMPONENTS), self.lanes)))
+                for index, word in enumerate(words)
+            ]
+        m.d.comb += self.loaded.eq(count == total)
+        for lane in range(self.lanes):
+            own = words[lane * len(COMPONENTS) : (lane + 1) * len(COMPONENTS)]
+            m.d.comb += self.draws[lane].eq(reduce(operator.xor, own))
+        return m

@@ -1,0 +1,93 @@
+"""Streams driven and watched in Amaranth's own simulator, with stalls that a seed replays."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from amaranth.lib import data
+from amaranth.sim import Simulator
+
+
+def pack(elements: Sequence[int], bits: int) -> int:
+    """Elements (two's complement, ``bits`` each) as one integer, the first in the low bits."""
+    return sum((element & ((1 << bits) - 1)) << (bits * place) for place, element in enumerate(elements))
+
+
+def run_streams(
+    component: Any,
+    inputs: Mapping[str, Iterable[Any]],
+    outputs: Mapping[str, int],
+    *,
+    stall: float = 0.0,
+    seed: int = 0,
+    limit: int = 100_000,
+) -> dict[str, list[Any]]:
+    """Feed streams of a component and collect from others; what they delivered, and ``"cycles"``.
+
+    Args:
+        component: with its streams as attributes named in ``inputs`` and ``outputs``.
+        inputs: payloads for each input stream, in order; raw integers, or whatever the payload's layout takes.
+        outputs: number of payloads to collect from each output stream; the simulation ends when all have come.
+        stall: probability that a stream's driver or monitor pauses, cycle by cycle.
+        seed: of the pauses.
+        limit: cycles after which the simulation fails: something hangs.
+
+    Returns:
+        For each output stream its payloads, as lists for arrays and integers otherwise; under ``"cycles"`` how many
+        cycles were run.
+    """
+    found: dict[str, list[Any]] = {name: [] for name in outputs}
+    waiting = {name: list(payloads) for name, payloads in inputs.items()}
+    cycles = 0
+
+    def pause(source: random.Random) -> bool:
+        return stall > 0 and source.random() < stall
+
+    def driver(name: str) -> Any:
+        port, source = getattr(component, name), random.Random(f"{seed} {name}")
+
+        async def process(context: Any) -> None:
+            for payload in waiting[name]:
+                while pause(source):
+                    await context.tick()
+                context.set(port.payload, payload)
+                context.set(port.valid, 1)
+                await context.tick().until(port.ready)
+                context.set(port.valid, 0)
+
+        return process
+
+    def monitor(name: str) -> Any:
+        port, source = getattr(component, name), random.Random(f"{seed} {name}")
+
+        async def process(context: Any) -> None:
+            while len(found[name]) < outputs[name]:
+                while pause(source):
+                    await context.tick()
+                context.set(port.ready, 1)
+                (payload,) = await context.tick().sample(port.payload).until(port.valid)
+                context.set(port.ready, 0)
+                found[name].append(list(payload) if isinstance(payload, data.Const) else payload)
+
+        return process
+
+    async def watchdog(context: Any) -> None:
+        nonlocal cycles
+        while any(len(found[name]) < count for name, count in outputs.items()):
+            await context.tick()
+            cycles += 1
+            assert cycles < limit, f"no end after {limit} cycles; delivered " + str(
+                {name: f"{len(payloads)} of {outputs[name]}" for name, payloads in found.items()}
+            )
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-8)
+    for name in inputs:
+        simulator.add_testbench(driver(name), background=True)
+    for name in outputs:
+        simulator.add_testbench(monitor(name), background=True)
+    simulator.add_testbench(watchdog)
+    simulator.run()
+    return {**found, "cycles": [cycles]}

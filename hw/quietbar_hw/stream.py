@@ -1,0 +1,199 @@
+"""Streams: what the components of a pipeline need to speak valid and ready to one another.
+
+A transfer happens in each cycle in which both ``valid`` and ``ready`` are high. A source keeps ``valid`` and the
+payload until the transfer happens, and never waits for ``ready`` before it raises ``valid``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, Value, ValueCastable
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from quietbar.contract import require, require_integer
+from quietbar.contract.stream import CONFIGURATION_WORD_BITS
+
+LoadWord = data.StructLayout({"word": CONFIGURATION_WORD_BITS, "first": 1})
+"""A word of configuration on its way to the component that it configures; ``first`` is set on the first of an image."""
+
+LOAD = stream.Signature(LoadWord, always_ready=True)
+"""How a component is loaded: one word in any cycle."""
+
+
+def delay(m: Module, value: Any, cycles: int, name: str, *, reset_less: bool = True) -> Any:
+    """``value`` as it was ``cycles`` cycles ago; control bits want ``reset_less`` False."""
+    shape = value.shape() if isinstance(value, Value | ValueCastable) else Shape.cast(value)
+    for cycle in range(1, cycles + 1):
+        later = Signal(shape, name=f"{name}_{cycle}", reset_less=reset_less)
+        m.d.sync += later.eq(value)
+        value = later
+    return value
+
+
+class Queue(wiring.Component):
+    """A first-in first-out queue in memory.
+
+    Timing: one transfer a cycle at either end; an element can leave ``LATENCY`` cycles after it came. With ``block``,
+    the memory is read synchronously (block RAM) and the element can leave one cycle later.
+
+    Args:
+        shape: of an element.
+        depth: elements that the queue holds, at least 1.
+        block: whether to use block RAM; otherwise the memory is read asynchronously (distributed RAM).
+    """
+
+    LATENCY = 1
+
+    def __init__(self, shape: ShapeLike, depth: int, *, block: bool = False) -> None:
+        require_integer("queue.depth", depth, 1, 1 << 24)
+        self.shape, self.depth, self.block = shape, depth, block
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        kind = fifo.SyncFIFOBuffered if self.block else fifo.SyncFIFO
+        m.submodules.memory = memory = kind(width=Shape.cast(self.shape).width, depth=self.depth)
+        m.d.comb += [
+            memory.w_data.eq(Value.cast(self.i.payload)),
+            memory.w_en.eq(self.i.valid),
+            self.i.ready.eq(memory.w_rdy),
+            Value.cast(self.o.payload).eq(memory.r_data),
+            self.o.valid.eq(memory.r_rdy),
+            memory.r_en.eq(self.o.ready),
+        ]
+        return m
+
+
+class ResultQueue(wiring.Component):
+    """Makes a pipeline that cannot stop elastic, by credit.
+
+    The pipeline may ``launch`` a computation while ``room`` is high; its ``burst`` results then arrive one by one, each
+    marked by ``arrivals.valid``, and always find a place. Whoever sizes the queue says how many results can be
+    outstanding (in the pipeline or in the queue) at full speed: :func:`credit` tells.
+
+    Members:
+        launch: In(1), a computation is launched in this cycle; only while ``room``.
+        room: Out(1).
+        arrivals: In(stream of ``shape``, always ready), the results.
+        o: Out(stream of ``shape``), the results, elastic. The first is there one cycle after its arrival.
+    """
+
+    def __init__(self, shape: ShapeLike, depth: int, burst: int = 1) -> None:
+        require(depth >= burst, "result_queue.depth", depth, f"at least the burst of {burst}")
+        self.shape, self.depth, self.burst = shape, depth, burst
+        super().__init__(
+            {
+                "launch": In(1),
+                "room": Out(1),
+                "arrivals": In(stream.Signature(shape, always_ready=True)),
+                "o": Out(stream.Signature(shape)),
+            }
+        )
+
+    @staticmethod
+    def credit(latency: int, burst: int = 1, interval: int = 1) -> int:
+        """Depth that lets a pipeline launch every ``interval`` cycles (at least ``burst``) when results leave at once.
+
+        ``latency`` counts from the launch to the first arrival.
+        """
+        outstanding, age = burst, interval
+        while age < latency + burst + Queue.LATENCY + 1:
+            left = max(0, age - latency - Queue.LATENCY)
+            outstanding, age = outstanding + burst - left, age + interval
+        return outstanding
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.queue = queue = Queue(self.shape, self.depth)
+        outstanding = Signal(range(self.depth + 1))
+        leaving = self.o.valid & self.o.ready
+        m.d.comb += [
+            self.room.eq(outstanding <= self.depth - self.burst),
+            queue.i.payload.eq(self.arrivals.payload),
+            queue.i.valid.eq(self.arrivals.valid),
+        ]
+        m.d.sync += outstanding.eq(outstanding + Mux(self.launch, self.burst, 0) - leaving)
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        return m
+
+
+class Resize(wiring.Component):
+    """Regroups a stream of element groups: from ``before`` elements a transfer to ``after``, in order.
+
+    One number divides the other. Narrowing passes the parts of a group through a multiplexer; the group is taken with
+    its last part. Widening collects parts, and offers the group together with the last part of it. Both cost no cycle:
+    the busier end makes a transfer every cycle.
+
+    Members:
+        i: In(stream of ``before`` elements).
+        o: Out(stream of ``after`` elements).
+    """
+
+    def __init__(self, element: ShapeLike, before: int, after: int) -> None:
+        require(before % after == 0 or after % before == 0, "resize.after", after, f"a divisor or multiple of {before}")
+        self.element, self.before, self.after = element, before, after
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.ArrayLayout(element, before))),
+                "o": Out(stream.Signature(data.ArrayLayout(element, after))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if self.before == self.after:
+            wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
+            return m
+        parts = max(self.before, self.after) // min(self.before, self.after)
+        part = Signal(range(parts))
+        last = part == parts - 1
+        narrow = self.o if self.before > self.after else self.i
+        with m.If(narrow.valid & narrow.ready):
+            m.d.sync += part.eq(Mux(last, 0, part + 1))
+
+        source, target = Value.cast(self.i.payload), Value.cast(self.o.payload)
+        if self.before > self.after:
+            m.d.comb += [
+                target.eq(source.word_select(part, len(target))),
+                self.o.valid.eq(self.i.valid),
+                self.i.ready.eq(self.o.ready & last),
+            ]
+        else:
+            earlier = Signal(len(target) - len(source), reset_less=True)
+            m.d.comb += [
+                target.eq(Cat(earlier, source)),
+                self.o.valid.eq(self.i.valid & last),
+                self.i.ready.eq(self.o.ready | ~last),
+            ]
+            with m.If(self.i.valid & ~last):
+                m.d.sync += earlier.eq(Cat(earlier, source)[len(source) :])
+        return m
+
+
+class Fork(wiring.Component):
+    """Copies a stream to ``count`` streams ``o_0``, ``o_1``, ..., each of which takes its copy when it is ready.
+
+    The input is accepted together with the last copy: at once if all are ready, so the fork costs no cycle.
+    """
+
+    def __init__(self, shape: ShapeLike, count: int) -> None:
+        self.count = count
+        outputs = {f"o_{index}": Out(stream.Signature(shape)) for index in range(count)}
+        super().__init__({"i": In(stream.Signature(shape)), **outputs})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        taken, done = Signal(self.count), Signal(self.count)
+        for index in range(self.count):
+            output = getattr(self, f"o_{index}")
+            m.d.comb += [
+                output.payload.eq(self.i.payload),
+                output.valid.eq(self.i.valid & ~taken[index]),
+                done[index].eq(taken[index] | output.ready),
+            ]
+        m.d.comb += self.i.ready.eq(done.all())
+        with m.If(self.i.valid):
+            m.d.sync += taken.eq(Mux(done.all(), 0, done))
+        return m
