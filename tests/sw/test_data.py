@@ -6,6 +6,7 @@ import io
 import pickle
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -198,6 +199,11 @@ class TestCifar10Files:
         with pytest.raises(DamagedFileError, match="data_batch_3"):
             cifar10.load(validation=VALIDATION, publication=publication, folders=[tmp_path])
 
+    def test_is_at_hand_or_not(self, fabricated: Fabricated, tmp_path: Path) -> None:
+        assert not cifar10.at_hand([tmp_path])
+        fabricated.unpack(tmp_path)
+        assert cifar10.at_hand([tmp_path / "elsewhere", tmp_path])
+
     def test_missing_file_is_named(self, fabricated: Fabricated, tmp_path: Path) -> None:
         (fabricated.unpack(tmp_path) / "data_batch_4").unlink()
         with pytest.raises(QuietbarError, match="data_batch_4 is missing"):
@@ -283,6 +289,13 @@ class TestDownload:
         server.content = self.content
         self.fetch(server, tmp_path)
         self.fetch(server, tmp_path)
+        assert len(server.seen) == 1
+
+    def test_transfers_once_for_all_who_ask_at_the_same_time(self, server: Server, tmp_path: Path) -> None:
+        server.content = self.content
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(self.fetch, server, tmp_path) for _ in range(4)]
+        assert all(one.result().read_bytes() == self.content for one in asked)
         assert len(server.seen) == 1
 
     def test_goes_on_where_a_transfer_broke_off(self, server: Server, tmp_path: Path) -> None:
@@ -429,15 +442,7 @@ class TestNormalization:
             Normalization(16, (0.0,), (0.0,))
 
 
-def official_folder() -> bool:
-    try:
-        places = [place for folder in data.search_folders() for place in (folder, folder / "cifar10")]
-    except ConfigurationError:
-        return False
-    return any((place / name).exists() for place in places for name in (cifar10.FOLDER, cifar10.ARCHIVE))
-
-
-@pytest.mark.skipif(not official_folder(), reason="CIFAR-10 is on this machine neither under QUIETBAR_DATA nor cached")
+@pytest.mark.skipif(not cifar10.at_hand(), reason="CIFAR-10 is on this machine neither under QUIETBAR_DATA nor cached")
 def test_official_cifar10_is_the_same_on_every_machine() -> None:
     loaded = data.load("cifar10")
     assert loaded.digest == "b95105897b92b7d4e763bd74bafd483f3f804c61c4f7f5c5603d3f6269c0961e"

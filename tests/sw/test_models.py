@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from quietbar import data, models
 from quietbar.contract.errors import ConfigurationError
-from quietbar.data import DamagedFileError
+from quietbar.data import DamagedFileError, cifar10
 from quietbar.models import WeightsError, pretrained
 from quietbar.models.resnet import Subsample
 from quietbar.training import fit, one_cycle
@@ -187,23 +187,17 @@ class TestPretrained:
             assert file.removesuffix(".th").partition("-")[2] == digest[:8] and len(digest) == 64
 
 
-def at_hand() -> bool:
-    try:
-        return any((folder / pretrained.FOLDER).is_dir() for folder in data.search_folders())
-    except ConfigurationError:
-        return False
-
-
-@pytest.mark.skipif(not at_hand(), reason="the published ResNet weights are not on this machine")
 class TestPublishedWeights:
-    @pytest.mark.parametrize("depth", models.DEPTHS)
-    def test_load(self, depth: int) -> None:
-        models.load_pretrained(f"resnet{depth}")
+    @pytest.mark.parametrize("name", [f"resnet{depth}" for depth in models.DEPTHS])
+    def test_load(self, name: str) -> None:
+        if not pretrained.at_hand(name):
+            pytest.skip(f"the published weights of {name} are not on this machine")
+        models.load_pretrained(name)
 
+    @pytest.mark.skipif(
+        not (pretrained.at_hand("resnet20") and cifar10.at_hand()),
+        reason="CIFAR-10 and the published weights are not on this machine",
+    )
     def test_resnet20_gets_right_what_was_measured_when_they_were_collected(self) -> None:
-        try:
-            cifar10 = data.load("cifar10")
-        except data.DownloadError:
-            pytest.skip("CIFAR-10 is not on this machine")
-        model = models.load_pretrained("resnet20")
-        assert models.accuracy(model, cifar10.batches("test", 250)) == pytest.approx(91.73, abs=0.02)
+        batches = data.load("cifar10").batches("test", 250)
+        assert models.accuracy(models.load_pretrained("resnet20"), batches) == pytest.approx(91.73, abs=0.02)

@@ -101,16 +101,28 @@ def load(
     )
 
 
+def at_hand(folders: Sequence[Path] | None = None) -> bool:
+    """Whether the data set is on this machine, so that ``load`` needs no network; says nothing about its content."""
+    return _find(search_folders() if folders is None else folders) is not None
+
+
+def _find(folders: Sequence[Path]) -> Path | None:
+    """The first unpacked folder or archive."""
+    places = [
+        place / name for folder in folders for place in (folder, folder / "cifar10") for name in (FOLDER, ARCHIVE)
+    ]
+    return next((place for place in places if place.exists()), None)
+
+
 def _reader(folders: Sequence[Path], publication: Publication) -> Callable[[str], dict[bytes, Any]]:
     """What gives an official file's content by its name: from the first folder that has it, or from the network."""
-    places = [place for folder in folders for place in (folder, folder / "cifar10")]
-    for place in places:
-        if (place / FOLDER).is_dir():
-            return lambda name: _read_unpacked(place / FOLDER / name, publication)
-        if (place / ARCHIVE).is_file():
-            return _archive_reader(place / ARCHIVE, publication)
-    target = (folders[-1] if folders else cache_folder()) / ARCHIVE
-    return _archive_reader(download(publication.url, target, publication.archive_md5, "md5"), publication)
+    place = _find(folders)
+    if place is None:
+        target = (folders[-1] if folders else cache_folder()) / ARCHIVE
+        place = download(publication.url, target, publication.archive_md5, "md5")
+    if place.is_dir():
+        return lambda name: _read_unpacked(place / name, publication)
+    return _archive_reader(place, publication)
 
 
 def _read_unpacked(path: Path, publication: Publication) -> dict[bytes, Any]:
