@@ -149,7 +149,12 @@ def install_torch() -> None:
     else:
         # Its dependencies are ordinary packages: they come with the others, from where those come from.
         say(f"PyTorch comes from {index}")
-        pip("install", "--no-deps", "--force-reinstall", "--index-url", index, f"torch=={version}")
+        try:
+            pip("install", "--no-deps", "--force-reinstall", "--index-url", index, f"torch=={version}")
+        except SetupError as error:
+            raise SetupError(
+                f"{error}\nsetup: another index is named by: make setup QUIETBAR_TORCH_INDEX=URL"
+            ) from error
 
 
 def pip_offers_cpu_build(version: str) -> bool:
