@@ -46,6 +46,16 @@ class Optimizer(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None: ...
 
 
+class RandomSource(Protocol):
+    """What draws random numbers and can say where it is: a ``torch.Generator``, or the noise of an analog model.
+
+    The state may consist of tensors, numbers, strings, lists and dictionaries.
+    """
+
+    def get_state(self) -> Any: ...
+    def set_state(self, state: Any, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Epoch:
     """What one pass over the data came to.
@@ -109,7 +119,7 @@ def fit(
     checkpoint: Path | str | None = None,
     checkpoint_every: int = 0,
     on_epoch: Callable[[int, float], Mapping[str, float] | None] | None = None,
-    generators: Sequence[torch.Generator] = (),
+    generators: Sequence[RandomSource] = (),
     identity: str = "",
     description: str = "training",
     progress: bool = True,
@@ -270,7 +280,7 @@ def _from_batch(batches: Iterable[Any], epoch: int, start: int) -> Iterable[Any]
     return iterator
 
 
-def _random_state(generators: Sequence[torch.Generator]) -> dict[str, Any]:
+def _random_state(generators: Sequence[RandomSource]) -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -278,7 +288,7 @@ def _random_state(generators: Sequence[torch.Generator]) -> dict[str, Any]:
     }
 
 
-def _restore_random_state(state: dict[str, Any], generators: Sequence[torch.Generator]) -> None:
+def _restore_random_state(state: dict[str, Any], generators: Sequence[RandomSource]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -306,7 +316,7 @@ def _resume(
     settings: Mapping[str, Any],
     model: nn.Module,
     optimizer: Optimizer,
-    generators: Sequence[torch.Generator],
+    generators: Sequence[RandomSource],
 ) -> _State:
     """Put what the checkpoint holds into the model, the optimizer and the random sources."""
     mend = f"delete {path} to start again"

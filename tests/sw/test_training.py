@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from quietbar import training
 from quietbar.contract.errors import ConfigurationError
 from quietbar.data import Batches, Normalization, crop_and_flip
+from quietbar.sharpness import SharpnessAware
 from quietbar.training import TrainingError, cosine, cross_entropy, fit, one_cycle
 
 EPOCHS, BATCHES = 3, 4
@@ -82,6 +83,7 @@ def shuffled_loader() -> torch.utils.data.DataLoader:
 OPTIMIZERS = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, 0.05, momentum=0.9, weight_decay=1e-3),
     "adam": lambda parameters: torch.optim.AdamW(parameters, 0.01),
+    "samson": lambda parameters: SharpnessAware(torch.optim.SGD(parameters, 0.05, momentum=0.9), "samson"),
     "two passes": lambda parameters: TwoPasses(torch.optim.SGD(parameters, 0.05, momentum=0.9)),
 }
 
