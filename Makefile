@@ -30,7 +30,7 @@ doctor: setup ## show every tool, its version, and what is missing
 demo: setup ## the whole way on a small data set, from a noisy network to bit-exact Verilog
 	@$(BIN)/quietbar run $(RECIPE)
 
-lint: setup
+lint: setup ## style and types only
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
@@ -54,10 +54,10 @@ synth: setup ## resources of the Verilog, counted by Yosys
 	@$(BIN)/quietbar synth
 
 bench: setup ## speed of the engines, measured on this machine
-	@$(BIN)/python -m pytest -m slow tests/bench
+	@$(BIN)/python tools/benchmark.py
 
-docs: setup ## nothing to build yet: docs/ is plain Markdown
-	@ls docs
+docs: ## list the documents; they are plain Markdown
+	@for file in README.md CHANGELOG.md $(wildcard docs/*.md); do printf '%-28s' "$$file"; sed -n '1s/^# *//p' "$$file"; done
 
 clean: ## delete what was built; .venv stays
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,19 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import analog as analog
+    from . import contract as contract
+    from . import data as data
+    from . import denoise as denoise
+    from . import experiment as experiment
+    from . import integer as integer
+    from . import models as models
+    from . import noise as noise
+    from . import placement as placement
+    from . import sharpness as sharpness
 
 __version__ = "0.1.0"
 

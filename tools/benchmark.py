@@ -1,0 +1,121 @@
+"""How fast the engines are on this machine, with the versions of everything that decides it. Called by ``make bench``.
+
+Competitors of one row group run in turn, round after round, so that a busy machine slows all of them alike; the
+figure is the median of the rounds, and the ratio is taken to the first of the group.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import numpy
+import torch
+
+from quietbar import analog, integer, models, noise, toolchain
+from quietbar.contract import BlockConfig
+from quietbar.sharpness import SharpnessAware
+
+BATCH = 100
+SAMPLES = 1 << 20
+
+Work = Callable[[], object]
+Group = dict[str, tuple[int, Work]]
+"""Name -> (how many things one call makes, the call)."""
+
+
+def inference() -> Group:
+    """ResNet-20 on CIFAR-10's shape: plain PyTorch, and on a noisy chip."""
+    network = models.create("resnet20").eval()
+    images = torch.randn(BATCH, 3, 32, 32)
+    chip = noise.Chip(seed=1, variation=noise.presets.process_and_aging)
+    noisy = analog.convert(network, chip)
+    analog.calibrate(noisy, images)
+    return {
+        "ResNet-20, plain torch, images": (BATCH, torch.no_grad()(lambda: network(images))),
+        "ResNet-20, noisy chip, images": (BATCH, torch.no_grad()(lambda: noisy(images))),
+    }
+
+
+def training() -> Group:
+    """A training step of ResNet-20: plain SGD, and SAMSON around it (which goes forward and back twice)."""
+    labels, images = torch.arange(BATCH) % 10, torch.randn(BATCH, 3, 32, 32)
+
+    def step(sharpness_aware: bool) -> Work:
+        network = models.create("resnet20").train()
+        base = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
+        optimizer = SharpnessAware(base, variant="samson", rho=0.5) if sharpness_aware else base
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(network(images), labels)
+            loss.backward()
+            return loss
+
+        return lambda: optimizer.step(closure)
+
+    return {
+        "training step, SGD, images": (BATCH, step(False)),
+        "training step, SAMSON, images": (BATCH, step(True)),
+    }
+
+
+def sampling() -> Group:
+    """A million normal samples: PyTorch's own, and those of the hardware's source, bit for bit."""
+    return {
+        "normal samples, torch.randn": (SAMPLES, lambda: torch.randn(SAMPLES)),
+        "normal samples, hardware's source": (SAMPLES, lambda: integer.gaussian(7, SAMPLES)),
+    }
+
+
+def blocks() -> Group:
+    """The integer denoising block of the first stage of ResNet-20, without and with its noise."""
+
+    def work(mode: Literal["mean", "sampling"]) -> Work:
+        config = BlockConfig(channels=16, hidden=8, height=32, width=32, mode=mode)
+        parameters = integer.random_parameters(config, seed=1)
+        frames = torch.randint(config.activation.low, config.activation.high + 1, (BATCH, 16, 32, 32))
+        return lambda: integer.run_block(config, parameters, frames, seed=3)
+
+    return {
+        "integer block 16x32x32, mean, frames": (BATCH, work("mean")),
+        "integer block 16x32x32, sampling, frames": (BATCH, work("sampling")),
+    }
+
+
+def measure(group: Group, rounds: int) -> dict[str, float]:
+    """Median rate of every member, in things per second."""
+    seconds: dict[str, list[float]] = {name: [] for name in group}
+    for trial in range(rounds + 1):
+        for name, (_, work) in group.items():
+            start = time.perf_counter()
+            work()
+            if trial:  # the first round warms caches up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: count / statistics.median(seconds[name]) for name, (count, _) in group.items()}
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per group (default 5)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (default 1)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    print(f"{platform.machine()}, {arguments.threads} thread(s), Python {platform.python_version()}")
+    print(f"torch {torch.__version__}, numpy {numpy.__version__}, Verilator {toolchain.verilator().version}\n")
+    print(f"{'what':42}{'per second':>14}{'time, relative':>16}")
+    for group in (inference, training, sampling, blocks):
+        rates = measure(group(), arguments.rounds)
+        first = next(iter(rates.values()))
+        for name, rate in rates.items():
+            print(f"{name:42}{rate:14,.0f}{first / rate:16.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
