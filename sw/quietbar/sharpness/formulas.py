@@ -29,6 +29,8 @@ def sam_operators(weights: Tensors) -> list[Tensor]:
 
 def asam_operators(weights: Tensors, eta: float) -> list[Tensor]:
     """``T_w = |w| + eta``. With eta 0, ``T`` grows with the weights: eps does not care how a layer is scaled."""
+    if not weights:
+        return []
     operators = torch._foreach_abs(list(weights))
     if eta:
         torch._foreach_add_(operators, eta)
@@ -41,6 +43,8 @@ def samson_operators(weights: Tensors, p: float) -> list[Tensor]:
     ``T`` is the same for ``w`` and ``a w``, whatever a > 0: only the shape of a layer's distribution counts. With p
     infinite the largest weight of every layer has ``T`` 1.
     """
+    if not weights:
+        return []
     operators = torch._foreach_abs(list(weights))
     norms = torch._foreach_norm(list(weights), p)
     torch._foreach_div_(operators, [torch.where(norm > 0, norm, 1.0) for norm in norms])
