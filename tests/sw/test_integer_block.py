@@ -235,7 +235,7 @@ def test_the_parameter_frame_lists_each_stage_in_the_order_of_the_contract() -> 
         int(value) & 0xFFFFFFFF for value in (*mean.weights[:, 0], *mean.bias, *mean.multiplier, *mean.shift)
     ]
     assert len(words) == 1 + config.parameters + 2 * sum(stage.outputs for stage in config.stages)
-    with pytest.raises(ConfigurationError, match="parameters[.]config"):
+    with pytest.raises(ConfigurationError, match="must be BlockConfig"):
         parameter_frame(BlockConfig(2, 1, 1, 2), parameters)
 
 

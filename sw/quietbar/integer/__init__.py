@@ -3,14 +3,26 @@
 from .arithmetic import requantize
 from .block import BlockTrace, run_block
 from .box_muller import gaussian
+from .bundle import Bundle, Engine, IntegerTap, export, load
+from .calibration import CalibrationError, Clipping
 from .parameters import BlockParameters, StageParameters, parameter_frame, random_parameters
+from .quantize import Scales, quantize_block
 
 __all__ = [
     "BlockParameters",
     "BlockTrace",
+    "Bundle",
+    "CalibrationError",
+    "Clipping",
+    "Engine",
+    "IntegerTap",
+    "Scales",
     "StageParameters",
+    "export",
     "gaussian",
+    "load",
     "parameter_frame",
+    "quantize_block",
     "random_parameters",
     "requantize",
     "run_block",
