@@ -145,7 +145,7 @@ class Simulator:
             _pattern(output_stalls),
             patience,
             RESET_CYCLES if reset else 0,
-            DRAIN_CYCLES if output_beats else 0,
+            DRAIN_CYCLES if self.design.has("s_axis_tdata") else 0,
         )
         outcome = _Outcome()
         self._library.quietbar_run(self._instance, ctypes.byref(request), ctypes.byref(outcome))

@@ -92,7 +92,7 @@ class Source:
 
     Attributes:
         sent: beats taken by the design since the last reset.
-        held: True while the design is in reset.
+        held: True while the source offers nothing, as during a reset.
     """
 
     def __init__(self, bench: Bench, name: str, stalls: Stalls = NO_STALLS) -> None:
@@ -169,8 +169,9 @@ class Sink:
     """Takes beats from a stream and holds it to its rules.
 
     Attributes:
-        beats: payloads taken since the last reset, as unsigned integers.
-        held: True while the design is in reset.
+        beats: payloads taken and not yet handed out, as unsigned integers.
+        last_cycle: number of the cycle in which the last beat was taken.
+        held: True while the sink takes nothing and looks at nothing, as during a reset.
     """
 
     def __init__(self, bench: Bench, name: str, stalls: Stalls = NO_STALLS, frame_beats: int | None = None) -> None:
@@ -178,6 +179,7 @@ class Sink:
         self._data, self._valid, self._ready, self._last = _signals(bench.design, name)
         self.rules = StreamRules(name, frame_beats)
         self.beats: list[int] = []
+        self.last_cycle = 0
         self.held = True
         self._taking = False
         self._ready.value = 0
@@ -188,8 +190,12 @@ class Sink:
         """From now on stall by this pattern, from its beginning."""
         self._stalls, self._patient = stalls.cycles(), stalls.kind == "patient"
 
+    def frame(self, beats: int | None) -> None:
+        """From now on expect ``tlast`` on every so many beats; None: anywhere."""
+        self.rules = StreamRules(self.name, beats)
+
     async def receive(self, count: int, patience: int = PATIENCE) -> list[int]:
-        """Wait for ``count`` beats more than were handed out before, and hand them out.
+        """Wait for the next ``count`` beats and hand them out.
 
         Raises:
             StreamError: none came for ``patience`` cycles.
@@ -225,6 +231,7 @@ class Sink:
             if self.rules.observe(self.bench.cycle, valid, self._taking, payload, last):
                 assert payload is not None
                 self.beats.append(payload)
+                self.last_cycle = self.bench.cycle
             taking = not next(self._stalls)
             if self._patient:
                 taking = bool(valid) and not self._taking

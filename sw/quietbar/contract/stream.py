@@ -33,15 +33,15 @@ def to_words(values: list[int]) -> list[int]:
     return [value & 0xFFFFFFFF for value in values]
 
 
-def seed_frame(seed: int, lanes: int = 1) -> list[int]:
-    """The SEED frame that makes ``lanes`` parallel generators emit the one sequence of ``seed`` from its first draw.
+def seed_frame(seed: int, lanes: int = 1, start_draw: int = 0) -> list[int]:
+    """The SEED frame that makes ``lanes`` parallel generators emit the one sequence of ``seed`` from ``start_draw`` on.
 
     A generator emits the output of its state, then advances by ``lanes`` steps; lane ``p`` therefore starts at the
-    state whose output is draw ``p``, and lane by lane the draws interleave to the sequence, whatever the number of
-    lanes.
+    state whose output is draw ``start_draw + p``, and lane by lane the draws interleave to the sequence, whatever the
+    number of lanes.
     """
     words: list[int] = [FrameKind.SEED]
     for lane in range(lanes):
-        for word in leap(seed_state(seed), lane + 1):
+        for word in leap(seed_state(seed), start_draw + lane + 1):
             words += [word & 0xFFFFFFFF, word >> 32]
     return words
