@@ -1,0 +1,49 @@
+"""How much of a tile works at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quietbar.contract import CrossbarConfig, require, require_integer
+
+
+@dataclass(frozen=True)
+class CrossbarFolding:
+    """The parallelism of a tile in hardware; the codes that come out do not depend on it.
+
+    Attributes:
+        input_lanes: input codes to a beat, of consecutive rows.
+        output_lanes: ADC codes to a beat, of consecutive columns.
+        rows: rows that add to the column sums in one cycle.
+        columns: columns summed at the same time.
+    """
+
+    input_lanes: int = 1
+    output_lanes: int = 1
+    rows: int = 1
+    columns: int = 1
+
+    def __post_init__(self) -> None:
+        for field in ("input_lanes", "output_lanes", "rows", "columns"):
+            require_integer(f"folding.{field}", getattr(self, field), 1, 1024)
+
+    def check(self, config: CrossbarConfig) -> None:
+        """Refuse a folding that does not divide the tile evenly."""
+        for field, size in (
+            ("input_lanes", config.rows),
+            ("output_lanes", config.columns),
+            ("rows", config.rows),
+            ("columns", config.columns),
+        ):
+            value = getattr(self, field)
+            require(size % value == 0, f"folding.{field}", value, f"a divisor of {size}")
+        multiple = self.input_lanes % self.rows == 0 or self.rows % self.input_lanes == 0
+        require(multiple, "folding.rows", self.rows, f"a multiple or divisor of input_lanes, {self.input_lanes}")
+
+    def row_folds(self, config: CrossbarConfig) -> int:
+        """Cycles that one column's sum takes."""
+        return config.rows // self.rows
+
+    def column_folds(self, config: CrossbarConfig) -> int:
+        """Groups of columns, summed one after the other."""
+        return config.columns // self.columns

@@ -1,0 +1,92 @@
+"""The DAC side: holds input vectors, and hands out each as often as there are groups of columns."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from quietbar.contract import CrossbarConfig
+
+from ..arithmetic import shape_of
+from ..counting import Loop, step_through
+from .folding import CrossbarFolding
+
+
+def input_layout(config: CrossbarConfig) -> data.StructLayout:
+    """The input code of a row; ``last`` on the last row of a frame's last vector."""
+    return data.StructLayout({"code": shape_of(config.source), "last": 1})
+
+
+def step_layout(config: CrossbarConfig, folding: CrossbarFolding) -> data.StructLayout:
+    """The codes of ``folding.rows`` rows: whether they open and close a column's sum, whether they end a frame."""
+    codes = data.ArrayLayout(shape_of(config.source), folding.rows)
+    return data.StructLayout({"codes": codes, "opens": 1, "closes": 1, "last": 1})
+
+
+class Replay(wiring.Component):
+    """Two vectors deep: while one is handed out, the next is filled.
+
+    A vector's steps come in the order of its rows, once for each group of columns.
+
+    Timing: a step every cycle; the first is there `LATENCY` cycles after the end of its vector was taken.
+
+    Members:
+        inputs: In(stream of ``folding.rows`` elements of `input_layout`).
+        steps: Out(stream of `step_layout`).
+    """
+
+    LATENCY = 2
+
+    def __init__(self, config: CrossbarConfig, folding: CrossbarFolding) -> None:
+        self.config, self.folding = config, folding
+        super().__init__(
+            {
+                "inputs": In(stream.Signature(data.ArrayLayout(input_layout(config), folding.rows))),
+                "steps": Out(stream.Signature(step_layout(config, folding))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        row_folds, column_folds = self.folding.row_folds(self.config), self.folding.column_folds(self.config)
+        filling, draining = Signal(), Signal()
+        row_in, row_out = Signal(range(row_folds)), Signal(range(row_folds))
+        column_fold = Signal(range(column_folds))
+        full, last = Signal(2), Signal(2)
+
+        codes = self.steps.p.codes.shape()
+        m.submodules.vectors = vectors = Memory(shape=codes, depth=2 << len(row_in), init=[])
+        write, read = vectors.write_port(), vectors.read_port()
+        advance = ~self.steps.valid | self.steps.ready
+        m.d.comb += [
+            self.inputs.ready.eq(~full.bit_select(filling, 1)),
+            write.addr.eq(Cat(row_in, filling)),
+            write.en.eq(self.inputs.valid & self.inputs.ready),
+            read.addr.eq(Cat(row_out, draining)),
+            read.en.eq(advance),
+            self.steps.p.codes.eq(read.data),
+        ]
+        m.d.comb += [write.data[row].eq(self.inputs.payload[row].code) for row in range(self.folding.rows)]
+        with m.If(step_through(m, write.en, Loop(row_in, row_folds))):
+            m.d.sync += [
+                filling.eq(~filling),
+                full.bit_select(filling, 1).eq(1),
+                last.bit_select(filling, 1).eq(self.inputs.payload[-1].last),
+            ]
+
+        issue = Signal()
+        m.d.comb += issue.eq(advance & full.bit_select(draining, 1))
+        row, column = Loop(row_out, row_folds), Loop(column_fold, column_folds)
+        ends = step_through(m, issue, row, column)
+        with m.If(advance):
+            m.d.sync += [
+                self.steps.valid.eq(issue),
+                self.steps.p.opens.eq(row_out == 0),
+                self.steps.p.closes.eq(row.at_end),
+                self.steps.p.last.eq(ends & last.bit_select(draining, 1)),
+            ]
+        with m.If(ends):
+            m.d.sync += [draining.eq(~draining), full.bit_select(draining, 1).eq(0)]
+        return m

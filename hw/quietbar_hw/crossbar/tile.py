@@ -1,0 +1,121 @@
+"""The crossbar tile: programming, column sums, read noise and converter, behind streams."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from quietbar.contract import CrossbarConfig
+from quietbar.contract.gaussian import SAMPLE
+
+from ..arithmetic import shape_of
+from ..counting import Loop, step_through
+from ..gaussian import GaussianSource
+from ..stream import Queue, Resize
+from .column_sum import ColumnSum, current_layout
+from .configuration import CONFIGURATION, Configuration
+from .converter import Converter, code_layout
+from .folding import CrossbarFolding
+from .programming import Programmer
+from .replay import Replay, input_layout
+
+IN_FLIGHT_HIGH = 15
+"""Vectors that can be under way at once: two in `Replay`, one a stage in the rest at the very most."""
+
+
+class Crossbar(wiring.Component):
+    """One tile, equal to ``quietbar.integer.crossbar`` integer for integer.
+
+    Members:
+        frames: In(stream of `CONFIGURATION`), see `Configuration`.
+        inputs: In(stream of ``folding.input_lanes`` elements of `input_layout`): vectors of ``rows`` codes.
+        codes: Out(stream of ``folding.output_lanes`` elements of `code_layout`): for each vector ``columns`` codes.
+        error: Out(1), goes up with the first refused frame or misplaced ``last`` and stays up until reset.
+    """
+
+    def __init__(self, config: CrossbarConfig, folding: CrossbarFolding) -> None:
+        folding.check(config)
+        self.config, self.folding = config, folding
+        super().__init__(
+            {
+                "frames": In(stream.Signature(CONFIGURATION)),
+                "inputs": In(stream.Signature(data.ArrayLayout(input_layout(config), folding.input_lanes))),
+                "codes": Out(stream.Signature(data.ArrayLayout(code_layout(config), folding.output_lanes))),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, folding = self.config, self.folding
+        m.submodules.configuration = configuration = Configuration(config)
+        m.submodules.source = source = GaussianSource(1)
+        m.submodules.programmer = programmer = Programmer(config, folding)
+        m.submodules.replay = replay = Replay(config, folding)
+        m.submodules.column_sum = column_sum = ColumnSum(config, folding)
+        m.submodules.converter = converter = Converter(config)
+
+        # Configuration: to the programmer, the converter, the source.
+        wiring.connect(m, wiring.flipped(self.frames), configuration.frames)
+        wiring.connect(m, configuration.weights, programmer.weights)
+        wiring.connect(m, configuration.converter, converter.load)
+        wiring.connect(m, configuration.source, source.load)
+        wiring.connect(m, programmer.write, column_sum.write)
+        m.d.comb += [
+            programmer.restart.eq(configuration.restart),
+            configuration.programming.eq(programmer.busy),
+            configuration.converter_invalid.eq(converter.invalid),
+        ]
+
+        # Samples, one by one: to the programmer while it is busy, else to the converter.
+        seeding = configuration.source.valid & configuration.source.payload.first
+        samples = Resize(shape_of(SAMPLE), 2, 1)
+        m.submodules.samples = ResetInserter(seeding)(samples)
+        wiring.connect(m, source.samples, samples.i)
+        m.d.comb += [
+            programmer.samples.payload.eq(samples.o.payload[0]),
+            programmer.samples.valid.eq(samples.o.valid),
+            converter.samples.payload.eq(samples.o.payload[0]),
+            converter.samples.valid.eq(samples.o.valid),
+            samples.o.ready.eq(programmer.samples.ready | converter.samples.ready),
+        ]
+
+        # Data: input codes, steps, groups of currents, single currents, codes.
+        m.submodules.regroup_inputs = regrouped = Resize(input_layout(config), folding.input_lanes, folding.rows)
+        m.submodules.groups = groups = Queue(data.ArrayLayout(current_layout(config), folding.columns), 2)
+        m.submodules.currents = currents = Resize(current_layout(config), folding.columns, 1)
+        m.submodules.regroup_codes = codes = Resize(code_layout(config), 1, folding.output_lanes)
+        wiring.connect(m, regrouped.o, replay.inputs)
+        wiring.connect(m, replay.steps, column_sum.steps)
+        wiring.connect(m, column_sum.currents, groups.i)
+        wiring.connect(m, groups.o, currents.i)
+        m.d.comb += [
+            converter.currents.payload.eq(currents.o.payload[0]),
+            converter.currents.valid.eq(currents.o.valid),
+            currents.o.ready.eq(converter.currents.ready),
+            codes.i.payload[0].eq(converter.codes.payload),
+            codes.i.valid.eq(converter.codes.valid),
+            converter.codes.ready.eq(codes.i.ready),
+        ]
+        wiring.connect(m, codes.o, wiring.flipped(self.codes))
+
+        accept = configuration.ready & ~configuration.pause
+        m.d.comb += [
+            regrouped.i.payload.eq(self.inputs.payload),
+            regrouped.i.valid.eq(self.inputs.valid & accept),
+            self.inputs.ready.eq(regrouped.i.ready & accept),
+        ]
+        self._follow_vectors(m, configuration, converter)
+        return m
+
+    def _follow_vectors(self, m: Module, configuration: Configuration, converter: Converter) -> None:
+        """Count the vectors under way, and see that ``last`` comes with the end of one."""
+        beats = self.config.rows // self.folding.input_lanes
+        beat, in_flight = Signal(range(beats)), Signal(range(IN_FLIGHT_HIGH + 1))
+        taken = self.inputs.valid & self.inputs.ready
+        entered = step_through(m, taken, Loop(beat, beats))
+        m.d.comb += configuration.converting.eq(in_flight != 0)
+        m.d.sync += in_flight.eq(in_flight + entered - converter.vector_taken)
+        with m.If(configuration.refused | (taken & self.inputs.payload[-1].last & ~entered)):
+            m.d.sync += self.error.eq(1)

@@ -1,0 +1,32 @@
+"""How many cycles a tile takes, to the cycle, while neither end stalls."""
+
+from __future__ import annotations
+
+from quietbar.contract import CrossbarConfig, require_integer
+
+from ..stream import Queue
+from .column_sum import ColumnSum
+from .converter import Converter
+from .folding import CrossbarFolding
+from .replay import Replay
+
+
+def interval(config: CrossbarConfig, folding: CrossbarFolding) -> int:
+    """Cycles from one vector to the next: what the busiest of input, column sums and converter needs."""
+    sums = folding.row_folds(config) * folding.column_folds(config)
+    return max(config.rows // folding.input_lanes, sums, config.columns)
+
+
+def cycles(config: CrossbarConfig, folding: CrossbarFolding, vectors: int = 1) -> int:
+    """Cycles from the one in which the first of ``vectors`` vectors is offered to that of the last code, both counted.
+
+    The source must have samples ready, as it has some thirty cycles after its seed.
+    """
+    require_integer("vectors", vectors, 1, 1 << 60)
+    folding.check(config)
+    row_folds, column_folds = folding.row_folds(config), folding.column_folds(config)
+    filling = max(config.rows // folding.input_lanes, row_folds)
+    # Either the converter waits for the last group of columns, or the groups wait for the converter.
+    summing = max(row_folds * column_folds + folding.columns, row_folds + config.columns)
+    passing = Replay.LATENCY + ColumnSum.LATENCY + Queue.LATENCY + Converter.LATENCY - 2
+    return filling + summing + passing + (vectors - 1) * interval(config, folding)

@@ -1,0 +1,407 @@
+"""The crossbar tile equals the integer reference, keeps its cycle count, and takes its configuration in good order."""
+
+import itertools
+
+import pytest
+import torch
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.sim import Simulator
+
+from quietbar.contract import ConfigurationError, CrossbarConfig
+from quietbar.contract.crossbar import READ_SIGMA
+from quietbar.contract.stream import FrameKind, seed_frame
+from quietbar.integer import crossbar
+from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.crossbar.converter import Converter
+from quietbar_hw.crossbar.folding import CrossbarFolding
+from quietbar_hw.crossbar.tile import Crossbar
+from quietbar_hw.crossbar.timing import cycles, interval
+from quietbar_hw.simulation import run_streams
+
+PROGRAMMING_SEED, READING_SEED = 5, 9
+VECTORS = 6
+
+
+class Case:
+    """A tile with random weights, converters and input vectors, and the codes that must come out."""
+
+    def __init__(self, config, seed=1, vectors=VECTORS):
+        source = torch.Generator().manual_seed(seed)
+        columns = config.columns
+        self.config = config
+        self.weights = torch.randint(-127, 128, (config.rows, columns), generator=source)
+        self.x = torch.randint(config.source.low, config.source.high + 1, (vectors, config.rows), generator=source)
+        self.converter = crossbar.converter_for_chip(
+            config,
+            full_scale=config.source.high * 127 * 16 * config.rows**0.5,
+            gain=0.1 * torch.randn(columns, generator=source),
+            offset=0.05 * torch.randn(columns, generator=source),
+            read_noise=0.03,
+        )
+        self.g_plus, self.g_minus = crossbar.program(config, self.weights, PROGRAMMING_SEED)
+
+    def codes(self, x, seed=READING_SEED, start=0):
+        found = crossbar.convert(self.config, self.g_plus, self.g_minus, self.converter, x, seed, start)
+        return found.flatten().tolist()
+
+    @property
+    def setup(self):
+        """The frames that make a tile ready."""
+        return [
+            seed_frame(PROGRAMMING_SEED),
+            crossbar.program_frame(self.config, self.weights),
+            crossbar.converter_frame(self.config, self.converter),
+            seed_frame(READING_SEED),
+        ]
+
+
+class Host:
+    """The far ends of a tile's three streams, for a testbench that does one thing after the other."""
+
+    def __init__(self, tile, context):
+        self.tile, self.context = tile, context
+
+    async def send(self, port, payload, patience=2000):
+        self.context.set(port.payload, payload)
+        self.context.set(port.valid, 1)
+        for _ in range(patience):
+            taken = self.context.get(port.ready)
+            await self.context.tick()
+            if taken:
+                break
+        self.context.set(port.valid, 0)
+        return taken
+
+    async def configure(self, *frames):
+        for frame in frames:
+            for place, word in enumerate(frame):
+                assert await self.send(self.tile.frames, {"word": word, "last": place == len(frame) - 1})
+
+    async def input(self, codes, last_row=None, patience=2000):
+        """Input codes one by one; whether all were taken."""
+        taken = [
+            await self.send(self.tile.inputs, [{"code": code, "last": row == last_row}], patience)
+            for row, code in enumerate(codes)
+        ]
+        return all(taken)
+
+    async def output(self, count, patience=2000):
+        found = []
+        self.context.set(self.tile.codes.ready, 1)
+        for _ in range(patience):
+            if len(found) == count:
+                break
+            if self.context.get(self.tile.codes.valid):
+                found.append(self.context.get(self.tile.codes.payload[0].code))
+            await self.context.tick()
+        self.context.set(self.tile.codes.ready, 0)
+        return found
+
+    @property
+    def error(self):
+        return bool(self.context.get(self.tile.error))
+
+
+def simulate(tile, bench):
+    simulator = Simulator(tile)
+    simulator.add_clock(1e-8)
+
+    async def process(context):
+        await bench(Host(tile, context), context)
+
+    simulator.add_testbench(process)
+    simulator.run()
+
+
+def run(case, folding, stall=0.0):
+    """Codes and ``last`` flags of a case whose vectors are one frame."""
+    frames = [
+        {"word": word, "last": place == len(frame) - 1} for frame in case.setup for place, word in enumerate(frame)
+    ]
+    codes = case.x.flatten().tolist()
+    elements = [{"code": code, "last": place == len(codes) - 1} for place, code in enumerate(codes)]
+    beats = [elements[first : first + folding.input_lanes] for first in range(0, len(codes), folding.input_lanes)]
+    outputs = len(case.x) * case.config.columns // folding.output_lanes
+    found = run_streams(
+        Crossbar(case.config, folding), {"frames": frames, "inputs": beats}, {"codes": outputs}, stall=stall
+    )
+    elements = [element for beat in found["codes"] for element in beat]
+    return [element.code for element in elements], [element.last for element in elements]
+
+
+TILES = [
+    (CrossbarConfig(6, 4), CrossbarFolding(2, 2, 2, 2)),
+    (CrossbarConfig(6, 4), CrossbarFolding(6, 4, 1, 1)),
+    (CrossbarConfig(6, 4), CrossbarFolding(1, 1, 6, 4)),
+    (CrossbarConfig(1, 1), CrossbarFolding()),
+    (CrossbarConfig(9, 5, dac_bits=3, adc_bits=5), CrossbarFolding(3, 5, 9, 1)),
+    (CrossbarConfig(12, 3, dac_bits=1, adc_bits=2), CrossbarFolding(2, 3, 4, 3)),
+    (CrossbarConfig(6, 4, noisy_programming=False), CrossbarFolding(3, 2, 3, 2)),
+]
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize(("config", "folding"), TILES)
+def test_codes_equal_the_reference(config, folding, stall):
+    case = Case(config)
+    expected = case.codes(case.x)
+    codes, last = run(case, folding, stall)
+    assert codes == expected
+    assert last == [0] * (len(expected) - 1) + [1]
+
+
+def test_extremes_of_every_operand_equal_the_reference():
+    config = CrossbarConfig(4, 6)
+    case = Case(config)
+    case.weights = torch.tensor([[127, -127, 127, -127, 0, 1]]).repeat(4, 1)
+    case.x = torch.tensor([[255] * 4, [0] * 4, [255, 0, 255, 0], [0, 0, 0, 1]])
+    low, high = -(1 << 23), (1 << 23) - 1
+    for gains, shifts in (((32768, 65535) * 3, (1, 47) * 3), ((65535, 32768) * 3, (33, 32) * 3)):
+        case.converter = crossbar.Converter((low, high, 0, high, low, 0), gains, shifts, READ_SIGMA.high)
+        case.g_plus, case.g_minus = crossbar.program(config, case.weights, PROGRAMMING_SEED)
+        codes, _ = run(case, CrossbarFolding(2, 3, 2, 3))
+        assert codes == case.codes(case.x)
+
+
+@pytest.mark.parametrize(
+    ("config", "folding"),
+    [
+        (CrossbarConfig(6, 4), CrossbarFolding(2, 2, 2, 2)),
+        (CrossbarConfig(12, 2), CrossbarFolding(1, 1, 12, 2)),
+        (CrossbarConfig(2, 12), CrossbarFolding(2, 4, 2, 12)),
+        (CrossbarConfig(6, 4), CrossbarFolding(6, 4, 1, 1)),
+        (CrossbarConfig(8, 8), CrossbarFolding(4, 8, 2, 4)),
+    ],
+)
+def test_cycles_are_as_stated(config, folding):
+    case = Case(config)
+
+    async def bench(host, context):
+        tile = host.tile
+        await host.configure(*case.setup)
+        await context.tick().repeat(60)
+        context.set(tile.codes.ready, 1)
+        codes = [{"code": code, "last": 0} for code in case.x.flatten().tolist()]
+        beats = [codes[first : first + folding.input_lanes] for first in range(0, len(codes), folding.input_lanes)]
+        ends, cycle, outputs = [], 0, 0
+        while len(ends) < len(case.x):
+            context.set(tile.inputs.valid, bool(beats))
+            if beats:
+                context.set(tile.inputs.payload, beats[0])
+            if context.get(tile.inputs.valid & tile.inputs.ready):
+                beats.pop(0)
+            cycle += 1
+            if context.get(tile.codes.valid):
+                outputs += folding.output_lanes
+                if outputs % config.columns == 0:
+                    ends.append(cycle)
+            await context.tick()
+        assert ends == [cycles(config, folding, vectors) for vectors in range(1, len(case.x) + 1)]
+        assert ends[1] - ends[0] == interval(config, folding)
+
+    simulate(Crossbar(config, folding), bench)
+
+
+CONFIG = CrossbarConfig(3, 2)
+
+
+def test_no_input_is_taken_before_all_is_loaded():
+    case = Case(CONFIG)
+
+    async def bench(host, context):
+        for frame in case.setup:
+            assert not await host.input([1], patience=20)
+            await host.configure(frame)
+        assert await host.input(case.x[0].tolist())
+        assert await host.output(CONFIG.columns) == case.codes(case.x[:1])
+        assert not host.error
+
+    simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
+
+
+def test_programming_uses_up_its_seed():
+    case = Case(CONFIG)
+
+    async def bench(host, context):
+        await host.configure(case.setup[0], case.setup[2], case.setup[1])
+        assert not await host.input([1], patience=20)
+        assert not host.error
+
+    simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
+
+
+def test_noise_free_programming_leaves_the_seed_alone():
+    config = CrossbarConfig(3, 2, noisy_programming=False)
+    case = Case(config)
+
+    async def bench(host, context):
+        await host.configure(seed_frame(READING_SEED), case.setup[2], case.setup[1])
+        assert await host.input(case.x[0].tolist())
+        assert await host.output(config.columns) == case.codes(case.x[:1])
+
+    simulate(Crossbar(config, CrossbarFolding()), bench)
+
+
+def test_a_new_seed_counts_from_the_vectors_that_follow_it():
+    case = Case(CONFIG)
+    first, second = case.x[:2], case.x[2:4]
+
+    async def bench(host, context):
+        await host.configure(*case.setup)
+        for vector in first.tolist():
+            assert await host.input(vector)
+        # The frame waits for both vectors, whose codes nobody has taken yet.
+        await host.configure(seed_frame(77))
+        for vector in second.tolist():
+            assert await host.input(vector)
+        assert await host.output(4 * CONFIG.columns) == case.codes(first) + case.codes(second, seed=77)
+        assert not host.error
+
+    simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
+
+
+def test_a_frame_between_two_halves_of_a_vector_counts_for_the_vector():
+    case = Case(CONFIG)
+
+    async def bench(host, context):
+        await host.configure(*case.setup)
+        assert await host.input(case.x[0, :2].tolist())
+        await host.configure(seed_frame(77))
+        assert await host.input(case.x[0, 2:].tolist())
+        assert await host.output(CONFIG.columns) == case.codes(case.x[:1], seed=77)
+        assert not host.error
+
+    simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
+
+
+def test_a_tile_is_programmed_anew():
+    case, other = Case(CONFIG), Case(CONFIG, seed=2)
+
+    async def bench(host, context):
+        await host.configure(*case.setup)
+        assert await host.input(case.x[0].tolist())
+        await host.configure(*other.setup)
+        assert await host.input(other.x[0].tolist())
+        assert await host.output(2 * CONFIG.columns) == case.codes(case.x[:1]) + other.codes(other.x[:1])
+        assert not host.error
+
+    simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
+
+
+GOOD = Case(CONFIG)
+PROGRAM, CONVERTER = GOOD.setup[1:3]
+
+
+def replaced(frame, place, word):
+    return [*frame[:place], word & 0xFFFFFFFF, *frame[place + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("what", "frames"),
+    [
+        ("a kind that a tile does not know", [[FrameKind.PARAMETERS, 1, 2, 3]]),
+        ("a kind and nothing else", [[FrameKind.SEED]]),
+        ("too few words", [CONVERTER[:-1]]),
+        ("too many words", [[*CONVERTER, 0, 0]]),
+        ("half a seed", [seed_frame(READING_SEED)[:5]]),
+        ("too few weights", [seed_frame(1), PROGRAM[:-1]]),
+        ("noisy programming without a fresh seed", [PROGRAM]),
+        ("weight -128", [seed_frame(1), replaced(PROGRAM, 1, -128)]),
+        ("weight 128", [seed_frame(1), replaced(PROGRAM, 6, 128)]),
+        ("an offset of 24 bits and one", [replaced(CONVERTER, 2, 1 << 23)]),
+        ("a gain below its range", [replaced(CONVERTER, 3, 0x7FFF)]),
+        ("a gain above its range", [replaced(CONVERTER, 4, 0x10000)]),
+        ("shift 0", [replaced(CONVERTER, 5, 0)]),
+        ("shift 48", [replaced(CONVERTER, 6, 48)]),
+        ("a read sigma of 20 bits and one", [replaced(CONVERTER, 7, 1 << 20)]),
+    ],
+)
+def test_a_bad_frame_raises_error_and_good_ones_mend_the_tile(what, frames):
+    case = GOOD
+
+    async def bench(host, context):
+        await host.configure(*case.setup)
+        assert await host.input(case.x[0].tolist())
+        assert not host.error
+        await host.configure(*frames)
+        assert host.error
+        if frames[-1][0] != FrameKind.PARAMETERS and len(frames[-1]) > 1:
+            assert not await host.input([1], patience=20), "what the frame was to set must not be ready"
+        await host.configure(*case.setup)
+        assert await host.input(case.x[1].tolist())
+        assert await host.output(2 * CONFIG.columns) == case.codes(case.x[:1]) + case.codes(case.x[1:2])
+        assert host.error, "sticky"
+
+    simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
+
+
+@pytest.mark.parametrize(("last_row", "error"), [(0, True), (1, True), (2, False), (None, False)])
+def test_last_belongs_to_the_end_of_a_vector(last_row, error):
+    case = Case(CONFIG)
+
+    async def bench(host, context):
+        await host.configure(*case.setup)
+        assert await host.input(case.x[0].tolist(), last_row)
+        assert host.error == error
+        assert await host.output(CONFIG.columns) == case.codes(case.x[:1])
+
+    simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
+
+
+@pytest.mark.parametrize(
+    ("field", "folding"),
+    [
+        ("folding.input_lanes", CrossbarFolding(input_lanes=4)),
+        ("folding.output_lanes", CrossbarFolding(output_lanes=3)),
+        ("folding.rows", CrossbarFolding(rows=5)),
+        ("folding.columns", CrossbarFolding(columns=3)),
+        ("folding.rows", CrossbarFolding(input_lanes=2, rows=3)),
+    ],
+)
+def test_an_uneven_folding_is_refused(field, folding):
+    with pytest.raises(ConfigurationError) as error:
+        folding.check(CrossbarConfig(6, 4))
+    assert error.value.field == field
+
+
+class Truncating(Requantizer):
+    """The rounding constant dropped."""
+
+    def elaborate(self, platform):
+        m = Module()
+        scaled = (self.accumulator * self.multiplier) >> self.shift
+        low, high = self.target.low, self.target.high
+        stages = [Signal(self.value.shape()) for _ in range(self.LATENCY - 1)] + [self.value]
+        with m.If(self.enable):
+            m.d.sync += stages[0].eq(Mux(scaled < low, low, Mux(scaled > high, high, scaled)))
+            m.d.sync += [later.eq(sooner) for sooner, later in itertools.pairwise(stages)]
+        return m
+
+
+class Impatient(Converter):
+    """A sample taken each cycle in which a current waits, stalled or not."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += self.samples.ready.eq(self.currents.valid)
+        return m
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        ("column_sum.difference", lambda pair: pair.plus + pair.minus),
+        ("converter.Requantizer", Truncating),
+        ("tile.Converter", Impatient),
+    ],
+    ids=["sign of G-", "rounding constant dropped", "sample skipped under stall"],
+)
+def test_planted_faults_are_caught(monkeypatch, place, fault):
+    case = Case(CrossbarConfig(6, 4))
+    monkeypatch.setattr(f"quietbar_hw.crossbar.{place}", fault)
+    codes, _ = run(case, CrossbarFolding(2, 2, 2, 2), stall=0.5)
+    expected = case.codes(case.x)
+    assert len(codes) == len(expected)
+    assert codes != expected
+    if fault is Truncating:
+        assert {wanted - code for code, wanted in zip(codes, expected, strict=True)} == {0, 1}
