@@ -135,6 +135,14 @@ def test_a_layer_used_under_two_names_stays_one_layer():
     assert torch.equal(noisy(x), model(x))
 
 
+def test_a_layer_and_its_normalization_used_twice_are_not_folded_twice():
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+    model = settled(nn.Sequential(block, nn.ReLU(), block), (4, 5, 5))
+    x = torch.randn(2, 4, 5, 5)
+    assert torch.allclose(analog.convert(model, Chip(7))(x), model(x), atol=1e-6)
+
+
 def test_normalization_is_folded_only_where_nothing_else_reads_the_layers_result():
     class Branch(nn.Module):
         def __init__(self):
@@ -339,6 +347,12 @@ def test_layers_and_chips_have_noise_of_their_own():
     x = torch.zeros(4, 1, 8, 8)
     layers = [silent(presets.temporal, seed)[0] for seed in (7, 8)]
     first, second = (layer(x).detach().flatten() for layer in layers)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 4 / math.sqrt(first.numel())
+    twins = nn.Sequential(nn.Conv2d(1, 5, 3), nn.Conv2d(1, 5, 3)).requires_grad_(False)
+    twins.load_state_dict({name: torch.zeros_like(value) for name, value in twins.state_dict().items()})
+    twins = analog.convert(twins, Chip(7, presets.temporal))
+    analog.set_calibration(twins, {name: analog.Calibration(0.7, 5.0) for name in analog.layers(twins)})
+    first, second = twins[0](x).flatten(), twins[1](x).flatten()
     assert abs(np.corrcoef(first, second)[0, 1]) < 4 / math.sqrt(first.numel())
     model = analog.convert(nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9)), Chip(7, presets.process))
     assert not torch.equal(model[0].gain, model[1].gain)
