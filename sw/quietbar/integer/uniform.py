@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quietbar.contract.errors import require_integer
-from quietbar.contract.uniform import COMPONENTS, WORD_BITS, Matrix, State, apply, leap_matrix, seed_state
+from quietbar.contract.uniform import COMPONENTS, WORD_BITS, Matrix, leap, leap_matrix, seed_state
 
 DRAW_HIGH = (1 << 62) - 1
 """Largest number of a draw that may be asked for; the period is about 2**258."""
@@ -30,16 +30,6 @@ _KEEP = np.array([[component.keep] for component in COMPONENTS], np.uint64)
 _TAP = np.array([[component.tap] for component in COMPONENTS], np.uint64)
 _SHIFT = np.array([[component.shift] for component in COMPONENTS], np.uint64)
 _FEEDBACK = np.array([[component.order - component.shift] for component in COMPONENTS], np.uint64)
-
-
-def leap(state: State, steps: int) -> State:
-    """The state ``steps`` steps on, by the cached matrices of powers of two alone."""
-    words = list(state)
-    for index in range(len(COMPONENTS)):
-        for power in range(steps.bit_length()):
-            if steps >> power & 1:
-                words[index] = apply(leap_matrix(index, 1 << power), words[index])
-    return words[0], words[1], words[2], words[3], words[4]
 
 
 def _byte_tables(matrix: Matrix) -> Words:
