@@ -1,0 +1,27 @@
+"""Denoising blocks: the block, its insertion into any model, and its training on a frozen backbone."""
+
+from .block import DenoisingBlock
+from .freezing import BackboneChangedError, backbone_hashes, frozen_backbone
+from .insertion import Tap, enable, insert, measure, remove, taps, without_blocks
+from .levels import NoiseLevels
+from .objective import Objective
+from .observation import observed
+from .training import train
+
+__all__ = [
+    "BackboneChangedError",
+    "DenoisingBlock",
+    "NoiseLevels",
+    "Objective",
+    "Tap",
+    "backbone_hashes",
+    "enable",
+    "frozen_backbone",
+    "insert",
+    "measure",
+    "observed",
+    "remove",
+    "taps",
+    "train",
+    "without_blocks",
+]

@@ -1,0 +1,130 @@
+"""Training of the denoising blocks on a frozen backbone, over a range of noise levels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from quietbar import analog
+from quietbar.contract.errors import require, require_integer
+from quietbar.contract.seeds import derive_seed
+from quietbar.models import evaluation_mode
+from quietbar.training import Epoch, fit, one_cycle
+
+from .freezing import block_parameters, frozen_backbone
+from .insertion import require_taps, taps, without_blocks
+from .levels import FIRST_IMAGE, NoiseLevels, unchanged_noise
+from .objective import Objective
+from .observation import observed
+
+
+def train(
+    model: nn.Module,
+    data: Iterable[tuple[Tensor, Tensor]],
+    epochs: int = 4,
+    *,
+    learning_rate: float = 5e-3,
+    objective: Objective = Objective(),  # noqa: B008 - it is frozen
+    levels: NoiseLevels = NoiseLevels(),  # noqa: B008
+    seed: int = 0,
+    checkpoint: Path | str | None = None,
+    checkpoint_every: int = 0,
+    on_epoch: Callable[[int, float], Mapping[str, float] | None] | None = None,
+    identity: str = "",
+    progress: bool = True,
+) -> list[Epoch]:
+    """Train the denoising blocks of ``model`` in place, by Adam under a one-cycle learning rate; the rest is frozen.
+
+    The backbone runs in evaluation mode; its parameters, batch-norm statistics and other buffers are hashed before and
+    after. Every batch meets the chip's noise at a level of its own. The same arguments give the same blocks, bit for
+    bit, whether the run was stopped and resumed or not (:func:`quietbar.training.fit`).
+
+    Args:
+        model: from :func:`insert`, on a model from ``quietbar.analog.convert``.
+        data: (inputs, labels) batches, iterated once an epoch.
+        epochs: passes over the data.
+        learning_rate: the peak.
+        objective: weights of the losses.
+        levels: range of the noise.
+        seed: of the noise levels, and of the draws of blocks in sampling mode.
+        checkpoint: file to go on from and to write after each epoch.
+        checkpoint_every: write it after so many batches, too.
+        on_epoch: called with the epoch's number and loss, the chip's noise at its own level and image 0; what it
+            returns is kept in the history.
+        identity: what else makes this training this one; a checkpoint of another one is refused.
+        progress: whether to show a bar.
+
+    Returns:
+        One entry for each epoch. ``model`` is left in evaluation mode, its noise as it was.
+
+    Raises:
+        ConfigurationError: the model has no taps or no analog layers, or an argument is outside what is allowed.
+        BackboneChangedError: something changed the backbone; its tensors are named.
+        TrainingError: a loss is not finite, or the checkpoint is not this training's.
+    """
+    found = require_taps(model, "train")
+    analog.layers(model)
+    require(learning_rate > 0, "train.learning_rate", learning_rate, "a positive number")
+    require_integer("train.epochs", epochs, 1, 1_000_000)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "denoise", "levels"))
+
+    def step_on(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        analog.scale_noise(model, levels.draw(generator))
+        return objective(model, inputs, labels)
+
+    def prepare(model: nn.Module) -> None:
+        model.eval()
+        for tap in found.values():
+            tap.block.train()
+
+    def after_epoch(number: int, loss: float) -> Mapping[str, float] | None:
+        if on_epoch is None:
+            return None
+        with unchanged_noise(model):
+            analog.scale_noise(model, 1.0)
+            analog.restart(model)
+            return on_epoch(number, loss)
+
+    with unchanged_noise(model), frozen_backbone(model) as hashes, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "denoise", "draws"))
+        parts = [identity, hashes, repr(objective), repr(levels), learning_rate, seed]
+        parameters = block_parameters(model)
+        set_steps(model, next(iter(data))[0])
+        analog.restart(model, FIRST_IMAGE)
+        history = fit(
+            model,
+            data,
+            torch.optim.Adam(parameters, lr=learning_rate),
+            epochs,
+            one_cycle,
+            loss=step_on,
+            prepare=prepare,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            on_epoch=after_epoch,
+            generators=(generator, analog.NoiseState(model)),
+            identity=hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+            description="denoising blocks",
+            progress=progress,
+        )
+    model.eval()
+    return history
+
+
+def set_steps(model: nn.Module, inputs: Tensor) -> None:
+    """Tell the blocks in sampling mode how large an integer step of their activations will be, roughly."""
+    sampling = {name: tap for name, tap in taps(model).items() if tap.config.mode == "sampling"}
+    if not sampling:
+        return
+    hosts = {name: tap.host for name, tap in sampling.items()}
+    with evaluation_mode(model), torch.no_grad(), analog.quiet(model), without_blocks(model), observed(hosts) as seen:
+        model(inputs)
+    for name, tap in sampling.items():
+        largest = float(seen[name][0].abs().max())
+        require(largest > 0, f"{name}.activations", largest, "other than 0 for the first batch")
+        tap.block.set_step(largest / tap.config.activation.high)

@@ -1,0 +1,101 @@
+"""The search for places: measure, then choose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from quietbar import analog
+from quietbar.contract.block import BlockConfig, Kernel, Mode
+from quietbar.contract.errors import require, require_integer
+from quietbar.denoise import measure
+
+from .candidates import find_candidates
+from .choice import Option, choose
+from .plan import Plan, PlannedTap
+from .sensitivity import Rule, Sensitivity, measure_sensitivity
+
+WIDTHS = (1 / 8, 1 / 4, 1 / 2, 1.0)
+
+
+def search(
+    model: nn.Module,
+    data: Iterable[tuple[Tensor, Tensor]],
+    budget: float = 0.02,
+    candidates: Iterable[str] | None = None,
+    *,
+    widths: Sequence[float] = WIDTHS,
+    kernel: Kernel = "depthwise",
+    mode: Mode = "mean",
+    rule: Rule = "noise",
+    images: int = 512,
+) -> Plan:
+    """Find the taps, and the widths of their blocks, that leave the least damage under a budget of parameters.
+
+    Paper A (arXiv 2409.18553) explores by gradient norms against parameter overhead and leaves the rule open. Ours:
+    the damage of :func:`measure_sensitivity`, new at each tap, travels on through the taps behind it; a block removes
+    the share that the best linear estimate of its width's rank would; the best set is found exactly
+    (:func:`quietbar.placement.choice.choose`). No test image may be among ``data``.
+
+    Args:
+        model: from ``quietbar.analog.convert``, calibrated.
+        data: (inputs, labels) batches, of which the first ``images`` images are used.
+        budget: parameters of all blocks, as a share of the model's.
+        candidates: names of submodules; found by :func:`find_candidates` if None.
+        widths: that a block may have, as shares of its tap's channels.
+        kernel: of all blocks.
+        mode: of all blocks.
+        rule: how damage is measured, ``"noise"`` or ``"gradient"``.
+        images: how many to measure with.
+
+    Raises:
+        ConfigurationError: a candidate is not a tap (see ``quietbar.denoise.insert``), no candidate meets any noise, or
+            the budget buys no block at all: the least that does is named.
+    """
+    is_number = isinstance(budget, int | float) and not isinstance(budget, bool) and math.isfinite(budget)
+    require(
+        is_number and 0 < budget <= 1, "placement.budget", budget, "a share of the parameters, above 0 and at most 1"
+    )
+    require_integer("placement.images", images, 1, 1 << 31)
+    require(len(widths) > 0 and all(width > 0 for width in widths), "placement.widths", widths, "shares above 0")
+    first = next(iter(data), None)
+    require(first is not None, "placement.data", data, "at least one batch")
+    assert first is not None
+    with analog.quiet(model):
+        # Clean activations: a place is behind an activation function whatever the noise in front of it.
+        names = find_candidates(model, first[0]) if candidates is None else list(candidates)
+        narrow = measure(model, names, first[0], kernel=kernel, mode=mode)
+
+    blocks = {name: _widths(config, widths) for name, config in narrow.items()}
+    backbone = sum(parameter.numel() for parameter in model.parameters())
+    affordable = int(budget * backbone)
+    cheapest = min(block.parameters for choices in blocks.values() for block in choices)
+    least = math.ceil(1e4 * cheapest / backbone) / 1e4
+    allowed = f"at least {least:.4f}: the cheapest block has {cheapest:,} parameters, the network {backbone:,}"
+    require(affordable >= cheapest, "placement.budget", budget, allowed)
+
+    measured = measure_sensitivity(model, data, blocks, rule=rule, images=images)
+    damage = sum(each.damage for each in measured.values())
+    require(damage > 0, "placement.noise", damage, "above 0 at one of the candidates: is the model's noise on?")
+    options = [[_option(block, measured[name]) for block in choices] for name, choices in blocks.items()]
+    chosen, left = choose([measured[name].damage for name in blocks], options, affordable)
+    planned = []
+    for (name, choices), offered, number in zip(blocks.items(), options, chosen, strict=True):
+        pick = number or 0
+        planned.append(
+            PlannedTap(name, measured[name].damage, choices[pick], offered[pick].removed, selected=number is not None)
+        )
+    return Plan(tuple(planned), float(budget), backbone, left / damage)
+
+
+def _widths(config: BlockConfig, widths: Sequence[float]) -> list[BlockConfig]:
+    """The block at each of the widths, narrowest first."""
+    return [replace(config, hidden=hidden) for hidden in sorted({max(1, round(config.channels * w)) for w in widths})]
+
+
+def _option(block: BlockConfig, measured: Sensitivity) -> Option:
+    rank = min(block.hidden, len(measured.removable))
+    return Option(block.parameters, measured.removable[rank - 1])
