@@ -12,6 +12,7 @@ from quietbar.contract.crossbar import READ_SIGMA
 from quietbar.contract.stream import FrameKind, seed_frame
 from quietbar.integer import crossbar
 from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.crossbar.configuration import Error
 from quietbar_hw.crossbar.converter import Converter
 from quietbar_hw.crossbar.folding import CrossbarFolding
 from quietbar_hw.crossbar.tile import Crossbar
@@ -99,7 +100,7 @@ class Host:
 
     @property
     def error(self):
-        return bool(self.context.get(self.tile.error))
+        return Error(self.context.get(self.tile.error))
 
 
 def simulate(tile, bench):
@@ -214,7 +215,7 @@ def test_no_input_is_taken_before_all_is_loaded():
             await host.configure(frame)
         assert await host.input(case.x[0].tolist())
         assert await host.output(CONFIG.columns) == case.codes(case.x[:1])
-        assert not host.error
+        assert host.error == Error.NOT_CONFIGURED
 
     simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
 
@@ -225,7 +226,7 @@ def test_programming_uses_up_its_seed():
     async def bench(host, context):
         await host.configure(case.setup[0], case.setup[2], case.setup[1])
         assert not await host.input([1], patience=20)
-        assert not host.error
+        assert host.error == Error.NOT_CONFIGURED
 
     simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
 
@@ -297,26 +298,26 @@ def replaced(frame, place, word):
 
 
 @pytest.mark.parametrize(
-    ("what", "frames"),
+    ("what", "error", "frames"),
     [
-        ("a kind that a tile does not know", [[FrameKind.PARAMETERS, 1, 2, 3]]),
-        ("a kind and nothing else", [[FrameKind.SEED]]),
-        ("too few words", [CONVERTER[:-1]]),
-        ("too many words", [[*CONVERTER, 0, 0]]),
-        ("half a seed", [seed_frame(READING_SEED)[:5]]),
-        ("too few weights", [seed_frame(1), PROGRAM[:-1]]),
-        ("noisy programming without a fresh seed", [PROGRAM]),
-        ("weight -128", [seed_frame(1), replaced(PROGRAM, 1, -128)]),
-        ("weight 128", [seed_frame(1), replaced(PROGRAM, 6, 128)]),
-        ("an offset of 24 bits and one", [replaced(CONVERTER, 2, 1 << 23)]),
-        ("a gain below its range", [replaced(CONVERTER, 3, 0x7FFF)]),
-        ("a gain above its range", [replaced(CONVERTER, 4, 0x10000)]),
-        ("shift 0", [replaced(CONVERTER, 5, 0)]),
-        ("shift 48", [replaced(CONVERTER, 6, 48)]),
-        ("a read sigma of 20 bits and one", [replaced(CONVERTER, 7, 1 << 20)]),
+        ("a kind that a tile does not know", Error.CONFIGURATION_KIND, [[FrameKind.PARAMETERS, 1, 2, 3]]),
+        ("a kind and nothing else", Error.CONFIGURATION_LENGTH, [[FrameKind.SEED]]),
+        ("too few words", Error.CONFIGURATION_LENGTH, [CONVERTER[:-1]]),
+        ("too many words", Error.CONFIGURATION_LENGTH, [[*CONVERTER, 0, 0]]),
+        ("half a seed", Error.CONFIGURATION_LENGTH, [seed_frame(READING_SEED)[:5]]),
+        ("too few weights", Error.CONFIGURATION_LENGTH, [seed_frame(1), PROGRAM[:-1]]),
+        ("noisy programming without a fresh seed", Error.SEED_USED, [PROGRAM]),
+        ("weight -128", Error.VALUE_RANGE, [seed_frame(1), replaced(PROGRAM, 1, -128)]),
+        ("weight 128", Error.VALUE_RANGE, [seed_frame(1), replaced(PROGRAM, 6, 128)]),
+        ("an offset of 25 bits", Error.VALUE_RANGE, [replaced(CONVERTER, 2, 1 << 23)]),
+        ("a gain below its range", Error.VALUE_RANGE, [replaced(CONVERTER, 3, 0x7FFF)]),
+        ("a gain above its range", Error.VALUE_RANGE, [replaced(CONVERTER, 4, 0x10000)]),
+        ("shift 0", Error.VALUE_RANGE, [replaced(CONVERTER, 5, 0)]),
+        ("shift 48", Error.VALUE_RANGE, [replaced(CONVERTER, 6, 48)]),
+        ("a read sigma of 21 bits", Error.VALUE_RANGE, [replaced(CONVERTER, 7, 1 << 20)]),
     ],
 )
-def test_a_bad_frame_raises_error_and_good_ones_mend_the_tile(what, frames):
+def test_a_bad_frame_raises_error_and_good_ones_mend_the_tile(what, error, frames):
     case = GOOD
 
     async def bench(host, context):
@@ -324,13 +325,13 @@ def test_a_bad_frame_raises_error_and_good_ones_mend_the_tile(what, frames):
         assert await host.input(case.x[0].tolist())
         assert not host.error
         await host.configure(*frames)
-        assert host.error
+        assert host.error == error
         if frames[-1][0] != FrameKind.PARAMETERS and len(frames[-1]) > 1:
             assert not await host.input([1], patience=20), "what the frame was to set must not be ready"
         await host.configure(*case.setup)
         assert await host.input(case.x[1].tolist())
         assert await host.output(2 * CONFIG.columns) == case.codes(case.x[:1]) + case.codes(case.x[1:2])
-        assert host.error, "sticky"
+        assert error in host.error, "sticky"
 
     simulate(Crossbar(CONFIG, CrossbarFolding()), bench)
 
@@ -342,7 +343,7 @@ def test_last_belongs_to_the_end_of_a_vector(last_row, error):
     async def bench(host, context):
         await host.configure(*case.setup)
         assert await host.input(case.x[0].tolist(), last_row)
-        assert host.error == error
+        assert host.error == (Error.VECTOR_LENGTH if error else Error(0))
         assert await host.output(CONFIG.columns) == case.codes(case.x[:1])
 
     simulate(Crossbar(CONFIG, CrossbarFolding()), bench)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import CrossbarConfig, IntegerFormat
@@ -13,6 +12,7 @@ from quietbar.contract.number import signed_bits
 
 from ..arithmetic import shape_of
 from ..counting import Loop, step_through
+from ..storage import storage
 from .folding import CrossbarFolding
 from .programming import PAIR, WriteSignature
 from .replay import step_layout
@@ -61,21 +61,21 @@ class ColumnSum(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows, columns = self.folding.rows, self.folding.columns
-        depth = self.folding.row_folds(self.config) * self.folding.column_folds(self.config)
-        m.submodules.conductances = memory = Memory(shape=data.ArrayLayout(PAIR, rows * columns), depth=depth, init=[])
+        depth = self.folding.steps(self.config)
+        m.submodules.conductances = memory = storage(data.ArrayLayout(PAIR, rows * columns), depth)
         write, read = memory.write_port(granularity=1), memory.read_port()
         m.d.comb += [write.addr.eq(self.write.address), write.en.eq(self.write.lanes)]
         m.d.comb += [write.data[lane].eq(self.write.pair) for lane in range(rows * columns)]
 
         advance = Signal()
-        address = Signal(range(depth))
+        address = Loop("address", depth)
         m.d.comb += [
             advance.eq(~self.currents.valid | self.currents.ready),
             self.steps.ready.eq(advance),
-            read.addr.eq(address),
+            read.addr.eq(address.counter),
             read.en.eq(advance),
         ]
-        step_through(m, self.steps.valid & advance, Loop(address, depth))
+        step_through(m, self.steps.valid & advance, address)
 
         # A step is looked up, multiplied, added.
         step, looked_up = Signal(self.steps.p.shape()), Signal()

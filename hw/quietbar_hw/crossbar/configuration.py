@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 from amaranth.hdl import Const, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -18,6 +20,26 @@ CONFIGURATION = data.StructLayout({"word": CONFIGURATION_WORD_BITS, "last": 1})
 SEED_WORDS = len(seed_frame(0)) - 1
 
 
+class Error(enum.IntFlag):
+    """Bits of the tile's ``error``. Each stays set until reset; the first five are numbered as the denoiser's."""
+
+    VECTOR_LENGTH = 1
+    """``last`` came before the end of a vector. It was ignored."""
+    CONFIGURATION_LENGTH = 2
+    """A configuration frame was too short or too long. What it sets is not configured; send it again."""
+    CONFIGURATION_KIND = 4
+    """A configuration frame of a kind that a tile does not know. It was ignored."""
+    VALUE_RANGE = 8
+    """A weight, offset, gain, shift or read sigma outside its format. What the frame sets is not configured."""
+    NOT_CONFIGURED = 16
+    """Input was offered while program, converter or seed were missing. It waits until they are there."""
+    SEED_USED = 32
+    """Noisy programming without a seed of which no sample was drawn. The tile is not programmed."""
+
+
+ERROR_BITS = max(Error).bit_length()
+
+
 class Configuration(wiring.Component):
     """Takes configuration frames one at a time, each when the conversions under way are done.
 
@@ -26,13 +48,13 @@ class Configuration(wiring.Component):
     seeded for reading. Noisy programming wants a seed of which no sample was drawn, and uses it up: reading wants
     another.
 
-    A frame of unknown kind, of the wrong length or with a value outside its format, and noisy programming without a
-    fresh seed, raise ``refused`` for a cycle. What such a frame was to set is not ready afterwards.
+    A frame with an error is passed over, up to its last word; what it was to set is not ready afterwards.
 
     Members:
         frames: In(stream of `CONFIGURATION`).
         converting: In(1), vectors are under way.
-        pause, ready, refused: Out(1), as above.
+        pause, ready: Out(1), as above.
+        error: Out, bits of `Error`, each for a cycle.
         restart: Out(1), to the programmer: weights begin.
         weights: Out(stream of weights), to the programmer.
         programming: In(1), the programmer is busy.
@@ -48,7 +70,7 @@ class Configuration(wiring.Component):
                 "converting": In(1),
                 "pause": Out(1),
                 "ready": Out(1),
-                "refused": Out(1),
+                "error": Out(ERROR_BITS),
                 "restart": Out(1),
                 "weights": Out(stream.Signature(signed(INT8.bits))),
                 "programming": In(1),
@@ -95,14 +117,14 @@ class Configuration(wiring.Component):
                                 m.d.sync += [left.eq(length), loaded[known].eq(0)]
                                 m.next = "body"
                         with m.Default():
-                            m.d.comb += self.refused.eq(1)
+                            m.d.comb += self.error.eq(Error.CONFIGURATION_KIND)
                             m.next = "pass"
                     if self.config.noisy_programming:
                         with m.If((word == FrameKind.PROGRAM) & ~fresh):
-                            m.d.comb += self.refused.eq(1)
+                            m.d.comb += self.error.eq(Error.SEED_USED)
                             m.next = "pass"
                     with m.If(last):
-                        m.d.comb += self.refused.eq(1)
+                        m.d.comb += self.error.eq(Error.CONFIGURATION_LENGTH)
                         m.next = "settle"
 
             with m.State("body"):
@@ -129,15 +151,15 @@ class Configuration(wiring.Component):
                         ]
                 with m.If(taken):
                     m.d.sync += [left.eq(left - 1), first.eq(0), sound.eq(sound & word_sound)]
+                    with m.If(~word_sound):
+                        m.d.comb += self.error.eq(Error.VALUE_RANGE)
+                    with m.If(last != (left == 1)):
+                        m.d.comb += self.error.eq(Error.CONFIGURATION_LENGTH)
+                        m.next = "pass"
+                    with m.Elif(last & sound & word_sound):
+                        self._take_effect(m, kind, loaded, fresh)
                     with m.If(last):
                         m.next = "settle"
-                        with m.If((left == 1) & sound & word_sound):
-                            self._take_effect(m, kind, loaded, fresh)
-                        with m.Else():
-                            m.d.comb += self.refused.eq(1)
-                    with m.Elif(left == 1):
-                        m.d.comb += self.refused.eq(1)
-                        m.next = "pass"
 
             with m.State("pass"):
                 m.d.comb += self.frames.ready.eq(1)

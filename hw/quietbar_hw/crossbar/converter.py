@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import BIAS, CrossbarConfig
@@ -17,6 +16,7 @@ from quietbar.contract.requantize import MULTIPLIER_BITS, MULTIPLIER_LOW, SHIFT_
 
 from ..arithmetic import Requantizer, shape_of
 from ..counting import Loop, step_through
+from ..storage import storage
 from ..stream import LOAD
 from .column_sum import current_layout
 
@@ -64,14 +64,14 @@ class Converter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         columns = self.config.columns
-        column, advance, taken = Signal(range(columns)), Signal(), Signal()
-        offset, gain, shift, read_sigma = self._image(m, column, advance)
+        column, advance, taken = Loop("column", columns), Signal(), Signal()
+        offset, gain, shift, read_sigma = self._image(m, column.counter, advance)
         m.d.comb += [
             advance.eq(~self.codes.valid | self.codes.ready),
             taken.eq(self.currents.valid & self.samples.valid & advance),
             self.currents.ready.eq(self.samples.valid & advance),
             self.samples.ready.eq(self.currents.valid & advance),
-            self.vector_taken.eq(step_through(m, taken, Loop(column, columns))),
+            self.vector_taken.eq(step_through(m, taken, column)),
         ]
 
         current = Signal(self.currents.p.current.shape())
@@ -107,8 +107,8 @@ class Converter(wiring.Component):
         """The image's memories: what ``column`` has, one cycle later if ``advance``; and the read sigma."""
         word, first = self.load.payload.word, self.load.payload.first
         fields = (("offset", signed(BIAS.bits)), ("gain", unsigned(MULTIPLIER_BITS)), ("shift", unsigned(SHIFT_BITS)))
-        section, place = Signal(range(4)), Signal(range(self.config.columns))
-        here, at = Signal(2), Signal(range(self.config.columns))
+        section, place = Signal(2), Signal(range(max(2, self.config.columns)))
+        here, at = Signal.like(section), Signal.like(place)
         m.d.comb += [here.eq(Mux(first, 0, section)), at.eq(Mux(first, 0, place))]
         with m.If(self.load.valid):
             m.d.sync += [section.eq(here), place.eq(at + 1)]
@@ -117,7 +117,7 @@ class Converter(wiring.Component):
 
         found = []
         for number, (name, shape) in enumerate(fields):
-            m.submodules[name] = memory = Memory(shape=shape, depth=self.config.columns, init=[])
+            m.submodules[name] = memory = storage(shape, self.config.columns)
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [
                 write.addr.eq(at),

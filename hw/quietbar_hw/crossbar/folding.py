@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from quietbar.contract import CrossbarConfig, require, require_integer
 
@@ -27,6 +28,10 @@ class CrossbarFolding:
         for field in ("input_lanes", "output_lanes", "rows", "columns"):
             require_integer(f"folding.{field}", getattr(self, field), 1, 1024)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for manifests."""
+        return asdict(self)
+
     def check(self, config: CrossbarConfig) -> None:
         """Refuse a folding that does not divide the tile evenly."""
         for field, size in (
@@ -39,6 +44,10 @@ class CrossbarFolding:
             require(size % value == 0, f"folding.{field}", value, f"a divisor of {size}")
         multiple = self.input_lanes % self.rows == 0 or self.rows % self.input_lanes == 0
         require(multiple, "folding.rows", self.rows, f"a multiple or divisor of input_lanes, {self.input_lanes}")
+
+    def steps(self, config: CrossbarConfig) -> int:
+        """Cycles that the column sums of a vector take."""
+        return self.row_folds(config) * self.column_folds(config)
 
     def row_folds(self, config: CrossbarConfig) -> int:
         """Cycles that one column's sum takes."""

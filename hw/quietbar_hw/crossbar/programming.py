@@ -25,18 +25,16 @@ PAIR = data.StructLayout({"plus": shape_of(CONDUCTANCE), "minus": shape_of(CONDU
 """The two conductances of a weight."""
 
 
-def conductance_address_shape(config: CrossbarConfig, folding: CrossbarFolding) -> object:
-    """Shape of an address into the conductance memory: ``column fold * row folds + row fold``."""
-    return range(folding.row_folds(config) * folding.column_folds(config))
-
-
 class WriteSignature(wiring.Signature):
-    """One pair of conductances into the memory: at ``address``, in the lane ``row * columns + column`` of its fold."""
+    """One pair of conductances into the memory.
+
+    ``address`` is ``column fold * row folds + row fold``; in ``lanes`` the bit ``row * columns + column`` is set.
+    """
 
     def __init__(self, config: CrossbarConfig, folding: CrossbarFolding) -> None:
         super().__init__(
             {
-                "address": Out(conductance_address_shape(config, folding)),
+                "address": Out(range(max(2, folding.steps(config)))),
                 "lanes": Out(folding.rows * folding.columns),
                 "pair": Out(PAIR),
             }
@@ -148,20 +146,16 @@ class Programmer(wiring.Component):
         """Follow the weights through the tile, column by column within a row, each counted as fold and lane."""
         row_folds, column_folds = self.folding.row_folds(self.config), self.folding.column_folds(self.config)
         lanes = self.folding.rows * self.folding.columns
-        column_lane, column_fold = Signal(range(self.folding.columns)), Signal(range(row_folds * column_folds))
-        row_lane, row_fold = Signal(range(lanes)), Signal(range(row_folds))
-
-        m.d.comb += [
-            self.write.address.eq(column_fold + row_fold),
-            self.write.pair.eq(pair),
-            self.write.lanes.eq(Mux(valid, Const(1, lanes) << (row_lane + column_lane), 0)),
-        ]
-        loops = (
-            Loop(column_lane, self.folding.columns),
-            Loop(column_fold, column_folds, stride=row_folds),
-            Loop(row_lane, self.folding.rows, stride=self.folding.columns),
-            Loop(row_fold, row_folds),
-        )
+        column_lane = Loop("column_lane", self.folding.columns)
+        column_fold = Loop("column_fold", column_folds, stride=row_folds)
+        row_lane = Loop("row_lane", self.folding.rows, stride=self.folding.columns)
+        row_fold = Loop("row_fold", row_folds)
+        loops = (column_lane, column_fold, row_lane, row_fold)
         step_through(m, valid, *loops)
         with m.If(self.restart):
             m.d.sync += [loop.counter.eq(0) for loop in loops]
+        m.d.comb += [
+            self.write.address.eq(column_fold.counter + row_fold.counter),
+            self.write.pair.eq(pair),
+            self.write.lanes.eq(Mux(valid, Const(1, lanes) << (row_lane.counter + column_lane.counter), 0)),
+        ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import CrossbarConfig
 
 from ..arithmetic import shape_of
 from ..counting import Loop, step_through
+from ..storage import storage
 from .folding import CrossbarFolding
 
 
@@ -52,24 +52,23 @@ class Replay(wiring.Component):
         m = Module()
         row_folds, column_folds = self.folding.row_folds(self.config), self.folding.column_folds(self.config)
         filling, draining = Signal(), Signal()
-        row_in, row_out = Signal(range(row_folds)), Signal(range(row_folds))
-        column_fold = Signal(range(column_folds))
         full, last = Signal(2), Signal(2)
+        row_in, row_out = Loop("row_in", row_folds), Loop("row_out", row_folds)
+        column_fold = Loop("column_fold", column_folds)
 
-        codes = self.steps.p.codes.shape()
-        m.submodules.vectors = vectors = Memory(shape=codes, depth=2 << len(row_in), init=[])
+        m.submodules.vectors = vectors = storage(self.steps.p.codes.shape(), 2 << len(row_in.counter))
         write, read = vectors.write_port(), vectors.read_port()
         advance = ~self.steps.valid | self.steps.ready
         m.d.comb += [
             self.inputs.ready.eq(~full.bit_select(filling, 1)),
-            write.addr.eq(Cat(row_in, filling)),
+            write.addr.eq(Cat(row_in.counter, filling)),
             write.en.eq(self.inputs.valid & self.inputs.ready),
-            read.addr.eq(Cat(row_out, draining)),
+            read.addr.eq(Cat(row_out.counter, draining)),
             read.en.eq(advance),
             self.steps.p.codes.eq(read.data),
         ]
         m.d.comb += [write.data[row].eq(self.inputs.payload[row].code) for row in range(self.folding.rows)]
-        with m.If(step_through(m, write.en, Loop(row_in, row_folds))):
+        with m.If(step_through(m, write.en, row_in)):
             m.d.sync += [
                 filling.eq(~filling),
                 full.bit_select(filling, 1).eq(1),
@@ -78,13 +77,12 @@ class Replay(wiring.Component):
 
         issue = Signal()
         m.d.comb += issue.eq(advance & full.bit_select(draining, 1))
-        row, column = Loop(row_out, row_folds), Loop(column_fold, column_folds)
-        ends = step_through(m, issue, row, column)
+        ends = step_through(m, issue, row_out, column_fold)
         with m.If(advance):
             m.d.sync += [
                 self.steps.valid.eq(issue),
-                self.steps.p.opens.eq(row_out == 0),
-                self.steps.p.closes.eq(row.at_end),
+                self.steps.p.opens.eq(row_out.at_start),
+                self.steps.p.closes.eq(row_out.at_end),
                 self.steps.p.last.eq(ends & last.bit_select(draining, 1)),
             ]
         with m.If(ends):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,7 @@ from ..counting import Loop, step_through
 from ..gaussian import GaussianSource
 from ..stream import Queue, Resize
 from .column_sum import ColumnSum, current_layout
-from .configuration import CONFIGURATION, Configuration
+from .configuration import CONFIGURATION, ERROR_BITS, Configuration, Error
 from .converter import Converter, code_layout
 from .folding import CrossbarFolding
 from .programming import Programmer
@@ -31,7 +31,7 @@ class Crossbar(wiring.Component):
         frames: In(stream of `CONFIGURATION`), see `Configuration`.
         inputs: In(stream of ``folding.input_lanes`` elements of `input_layout`): vectors of ``rows`` codes.
         codes: Out(stream of ``folding.output_lanes`` elements of `code_layout`): for each vector ``columns`` codes.
-        error: Out(1), goes up with the first refused frame or misplaced ``last`` and stays up until reset.
+        error: Out, bits of `Error`, each set until reset.
     """
 
     def __init__(self, config: CrossbarConfig, folding: CrossbarFolding) -> None:
@@ -42,7 +42,7 @@ class Crossbar(wiring.Component):
                 "frames": In(stream.Signature(CONFIGURATION)),
                 "inputs": In(stream.Signature(data.ArrayLayout(input_layout(config), folding.input_lanes))),
                 "codes": Out(stream.Signature(data.ArrayLayout(code_layout(config), folding.output_lanes))),
-                "error": Out(1),
+                "error": Out(ERROR_BITS),
             }
         )
 
@@ -112,10 +112,11 @@ class Crossbar(wiring.Component):
     def _follow_vectors(self, m: Module, configuration: Configuration, converter: Converter) -> None:
         """Count the vectors under way, and see that ``last`` comes with the end of one."""
         beats = self.config.rows // self.folding.input_lanes
-        beat, in_flight = Signal(range(beats)), Signal(range(IN_FLIGHT_HIGH + 1))
+        beat, in_flight = Loop("beat", beats), Signal(range(IN_FLIGHT_HIGH + 1))
         taken = self.inputs.valid & self.inputs.ready
-        entered = step_through(m, taken, Loop(beat, beats))
+        entered = step_through(m, taken, beat)
         m.d.comb += configuration.converting.eq(in_flight != 0)
         m.d.sync += in_flight.eq(in_flight + entered - converter.vector_taken)
-        with m.If(configuration.refused | (taken & self.inputs.payload[-1].last & ~entered)):
-            m.d.sync += self.error.eq(1)
+        seen = Mux(taken & self.inputs.payload[-1].last & ~entered, Error.VECTOR_LENGTH, 0)
+        missing = Mux(self.inputs.valid & ~configuration.ready, Error.NOT_CONFIGURED, 0)
+        m.d.sync += self.error.eq(self.error | configuration.error | seen | missing)

@@ -13,8 +13,7 @@ from .replay import Replay
 
 def interval(config: CrossbarConfig, folding: CrossbarFolding) -> int:
     """Cycles from one vector to the next: what the busiest of input, column sums and converter needs."""
-    sums = folding.row_folds(config) * folding.column_folds(config)
-    return max(config.rows // folding.input_lanes, sums, config.columns)
+    return max(config.rows // folding.input_lanes, folding.steps(config), config.columns)
 
 
 def cycles(config: CrossbarConfig, folding: CrossbarFolding, vectors: int = 1) -> int:
@@ -24,9 +23,9 @@ def cycles(config: CrossbarConfig, folding: CrossbarFolding, vectors: int = 1) -
     """
     require_integer("vectors", vectors, 1, 1 << 60)
     folding.check(config)
-    row_folds, column_folds = folding.row_folds(config), folding.column_folds(config)
+    row_folds = folding.row_folds(config)
     filling = max(config.rows // folding.input_lanes, row_folds)
     # Either the converter waits for the last group of columns, or the groups wait for the converter.
-    summing = max(row_folds * column_folds + folding.columns, row_folds + config.columns)
+    summing = max(folding.steps(config) + folding.columns, row_folds + config.columns)
     passing = Replay.LATENCY + ColumnSum.LATENCY + Queue.LATENCY + Converter.LATENCY - 2
     return filling + summing + passing + (vectors - 1) * interval(config, folding)
