@@ -20,6 +20,7 @@ def run_streams(
     inputs: Mapping[str, Iterable[Any]],
     outputs: Mapping[str, int],
     *,
+    load: Sequence[str] = (),
     stall: float = 0.0,
     seed: int = 0,
     limit: int = 100_000,
@@ -30,6 +31,7 @@ def run_streams(
         component: with its streams as attributes named in ``inputs`` and ``outputs``.
         inputs: payloads for each input stream, in order; raw integers, or whatever the payload's layout takes.
         outputs: number of payloads to collect from each output stream; the simulation ends when all have come.
+        load: names of inputs that are fed to their end before the others begin.
         stall: probability that a stream's driver or monitor pauses, cycle by cycle.
         seed: of the pauses.
         limit: cycles after which the simulation fails: something hangs.
@@ -40,7 +42,7 @@ def run_streams(
     """
     found: dict[str, list[Any]] = {name: [] for name in outputs}
     waiting = {name: list(payloads) for name, payloads in inputs.items()}
-    cycles = 0
+    loading, cycles = set(load), 0
 
     def pause(source: random.Random) -> bool:
         return stall > 0 and source.random() < stall
@@ -49,6 +51,8 @@ def run_streams(
         port, source = getattr(component, name), random.Random(f"{seed} {name}")
 
         async def process(context: Any) -> None:
+            while loading and name not in loading:
+                await context.tick()
             for payload in waiting[name]:
                 while pause(source):
                     await context.tick()
@@ -56,6 +60,7 @@ def run_streams(
                 context.set(port.valid, 1)
                 await context.tick().until(port.ready)
                 context.set(port.valid, 0)
+            loading.discard(name)
 
         return process
 

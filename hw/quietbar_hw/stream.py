@@ -15,6 +15,8 @@ from amaranth.lib.wiring import In, Out
 from quietbar.contract import require, require_integer
 from quietbar.contract.stream import CONFIGURATION_WORD_BITS
 
+from .counting import Loop, step_through
+
 LoadWord = data.StructLayout({"word": CONFIGURATION_WORD_BITS, "first": 1})
 """A word of configuration on its way to the component that it configures; ``first`` is set on the first of an image."""
 
@@ -40,14 +42,14 @@ class Queue(wiring.Component):
 
     Args:
         shape: of an element.
-        depth: elements that the queue holds, at least 1.
+        depth: elements that the queue holds, at least 2.
         block: whether to use block RAM; otherwise the memory is read asynchronously (distributed RAM).
     """
 
     LATENCY = 1
 
     def __init__(self, shape: ShapeLike, depth: int, *, block: bool = False) -> None:
-        require_integer("queue.depth", depth, 1, 1 << 24)
+        require_integer("queue.depth", depth, 2, 1 << 24)
         self.shape, self.depth, self.block = shape, depth, block
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
@@ -102,7 +104,7 @@ class ResultQueue(wiring.Component):
         while age < latency + burst + Queue.LATENCY + 1:
             left = max(0, age - latency - Queue.LATENCY)
             outstanding, age = outstanding + burst - left, age + interval
-        return outstanding
+        return max(outstanding, 2)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -147,16 +149,15 @@ class Resize(wiring.Component):
             wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
             return m
         parts = max(self.before, self.after) // min(self.before, self.after)
-        part = Signal(range(parts))
-        last = part == parts - 1
+        part = Loop("part", parts)
+        last = part.at_end
         narrow = self.o if self.before > self.after else self.i
-        with m.If(narrow.valid & narrow.ready):
-            m.d.sync += part.eq(Mux(last, 0, part + 1))
+        step_through(m, narrow.valid & narrow.ready, part)
 
         source, target = Value.cast(self.i.payload), Value.cast(self.o.payload)
         if self.before > self.after:
             m.d.comb += [
-                target.eq(source.word_select(part, len(target))),
+                target.eq(source.word_select(part.counter, len(target))),
                 self.o.valid.eq(self.i.valid),
                 self.i.ready.eq(self.o.ready & last),
             ]

@@ -22,7 +22,7 @@ LANES_HIGH = 64
 
 
 def diagonals(matrix: Matrix) -> Iterator[tuple[int, int]]:
-    """The matrix as pairs (offset, mask): its product is the exclusive-or of ``(word << offset) & mask`` over all pairs.
+    """The matrix as pairs (offset, mask): its product is the exclusive-or of all ``(word << offset) & mask``.
 
     A negative offset is a shift to the right. The leap matrices of a Tausworthe component have few diagonals.
     """
