@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from quietbar import toolchain
 from quietbar.contract.errors import ConfigurationError, QuietbarError, require
@@ -82,6 +82,13 @@ class Design:
             stream in streams, "stream", stream, "one of " + (", ".join(streams) or "none: there is no _tdata port")
         )
         return self.ports[f"{stream}_tdata"].bits
+
+
+def design_of(component: Any, top: str) -> Design:
+    """The Verilog of an Amaranth component whose ports are plain signals; its module is called ``top``."""
+    from amaranth.back import verilog
+
+    return Design(top, verilog.convert(component, name=top, strip_internal_attrs=True, emit_src=False))
 
 
 def build_root() -> Path:

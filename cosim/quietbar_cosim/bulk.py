@@ -66,6 +66,7 @@ class _Outcome(ctypes.Structure):
         ("configuration_taken", ctypes.c_uint64),
         ("input_taken", ctypes.c_uint64),
         ("output_taken", ctypes.c_uint64),
+        ("error", ctypes.c_uint64),
     )
 
 
@@ -213,7 +214,7 @@ def _failure(request: _Request, outcome: _Outcome) -> StreamError:
         )
     signal, what = {
         1: (stuck[0], f"{stuck[1]}, nothing moved for {request.patience} cycles"),
-        2: ("error", f"was raised: {stuck[1]}"),
+        2: ("error", f"is {outcome.error:#x}: {stuck[1]}"),
         3: ("m_axis_tvalid", f"fell before the waiting beat was taken: {position}"),
         4: ("m_axis_tdata", f"changed while stalled: {position}"),
         5: ("m_axis_tlast", f"changed while stalled: {position}"),

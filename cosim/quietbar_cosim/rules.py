@@ -20,10 +20,11 @@ class StreamError(QuietbarError):
     Attributes:
         signal: the signal at fault.
         cycle: the clock cycle, counted from the first one observed.
+        what: what happened, in words.
     """
 
     def __init__(self, signal: str, cycle: int, what: str) -> None:
-        self.signal, self.cycle = signal, cycle
+        self.signal, self.cycle, self.what = signal, cycle, what
         super().__init__(f"{signal}, cycle {cycle}: {what}")
 
 

@@ -90,7 +90,7 @@ def test_the_faults_that_need_stalls_hide_without_them(adder):
 
 
 def test_a_raised_error_ends_the_run(adder):
-    with pytest.raises(StreamError, match=r"error, cycle \d+: was raised: 4\d of 200 beats taken"):
+    with pytest.raises(StreamError, match=r"error, cycle \d+: is 0x1: 4\d of 200 beats taken"):
         run_bulk(adder, [Job("error", adder_vectors("raises error"))])
 
 

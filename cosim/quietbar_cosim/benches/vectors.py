@@ -62,6 +62,8 @@ async def run_job(bench: Bench, streams: Streams, vectors: Vectors, scenario: Sc
     begun, clock = await start(bench, streams, vectors, scenario), time.perf_counter()
     beats = await streams.output.receive(len(vectors.expected))
     cycles, seconds = streams.output.last_cycle - begun, time.perf_counter() - clock
+    if hasattr(bench.design, "error") and int(bench.design.error.value):
+        raise StreamError("error", bench.cycle, f"is {int(bench.design.error.value):#x}")
     if streams.input is not None:
         await streams.input.finish()
         await bench.cycles(DRAIN_CYCLES)

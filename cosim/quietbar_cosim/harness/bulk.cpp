@@ -114,6 +114,7 @@ struct Outcome {
     uint64_t configuration_taken;
     uint64_t input_taken;
     uint64_t output_taken;
+    uint64_t error;                      // the port's value where it was raised
 };
 
 }
@@ -164,11 +165,11 @@ class Simulator {
 #endif
     }
 
-    bool error() const {
+    uint64_t error() const {
 #if HAS_ERROR
         return top_->error;
 #else
-        return false;
+        return 0;
 #endif
     }
 
@@ -184,7 +185,7 @@ class Simulator {
 #endif
             top_->s_axis_cfg_tvalid = 1;
             settle();
-            const bool taken = top_->s_axis_cfg_tready, failed = error();
+            const bool taken = top_->s_axis_cfg_tready, failed = outcome.error = error();
             edge();
             outcome.cycle = outcome.configuration_cycles++;
             outcome.configuration_taken += taken;
@@ -212,7 +213,7 @@ class Simulator {
             if (complete && outcome.input_taken == request.input_beats && drained++ == request.drain_cycles) break;
 
             settle();
-            const bool failed = error();
+            const bool failed = outcome.error = error();
             bool moved = false, seen_valid = false;
 #if HAS_INPUT
             if (offering && top_->s_axis_tready) {
