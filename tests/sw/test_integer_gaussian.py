@@ -5,13 +5,12 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.special import ndtr
 
 from quietbar.contract import ConfigurationError
 from quietbar.contract.gaussian import SINE, exponent, pair, radius, samples
 from quietbar.contract.seeds import SEED_HIGH
 from quietbar.contract.uniform import leap, output, seed_state
-from quietbar.integer import box_muller, gaussian, uniform
+from quietbar.integer import box_muller, gaussian, quality, uniform
 
 SEEDS = st.one_of(st.integers(0, SEED_HIGH), st.sampled_from((0, SEED_HIGH)))
 CHUNK = 2 * uniform.BLOCKS * uniform.STEPS
@@ -92,33 +91,29 @@ def test_a_planted_fault_is_caught(fault, monkeypatch) -> None:
     assert gaussian(1, 100).tolist() != samples(1, 100)
 
 
-def grid_probabilities(values: np.ndarray) -> np.ndarray:
-    """Probabilities of N(0, 1) rounded to multiples of 2**-11, accurate in both tails."""
-    below, above = (values - 0.5) / 2048, (values + 0.5) / 2048
-    return np.where(values > 0, ndtr(-below) - ndtr(-above), ndtr(above) - ndtr(below))
+def test_samples_are_standard_normal_and_uncorrelated() -> None:
+    rows = list(quality.judge(*quality.measure(seed=2026, count=4_000_000)))
+    assert len(rows) == 10
+    assert [name for name, _, _, holds in rows if not holds] == []
 
 
-def test_samples_are_standard_normal() -> None:
-    count = 8_000_000
-    found = np.bincount(gaussian(2026, count).numpy().astype(np.int64) + 32768, minlength=65536)
-    values = np.arange(-32768, 32768)
-    expected = count * grid_probabilities(values)
-    for power, deviation in ((1, 1.0), (2, np.sqrt(2)), (3, np.sqrt(15)), (4, np.sqrt(96))):
-        moment, exact = (((values / 2048.0) ** power) @ each / count for each in (found, expected))
-        assert abs(moment - exact) < 4 * deviation / np.sqrt(count), f"moment {power}"
-    # 128 bins of 1/16 sigma; 99.99 % of chi-square with 127 degrees of freedom lie below 192.
-    edges = np.concatenate([[-32768], np.arange(-63, 64) * 128]) + 32768
-    seen, wanted = np.add.reduceat(found, edges), np.add.reduceat(expected, edges)
-    assert ((seen - wanted) ** 2 / wanted).sum() < 192
-    for sigmas in (3, 4, 5):
-        tail = np.abs(values) >= sigmas * 2048
-        assert abs(found[tail].sum() - expected[tail].sum()) < 4 * np.sqrt(expected[tail].sum()) + 1
+@pytest.mark.parametrize(
+    ("fault", "outside"),
+    [
+        (lambda samples: samples + 8, "mean"),
+        (lambda samples: samples + samples // 128, "variance"),
+        (lambda samples: np.clip(samples, 1 - 4 * 2048, 4 * 2048 - 1), "beyond 4 sigma"),
+        (lambda samples: np.where(samples // 128 % 2 == 0, samples + 2, samples), "chi-square"),
+        (lambda samples: np.repeat(samples[::2], 2), "autocorrelation"),
+    ],
+)
+def test_a_defect_of_the_samples_shows(fault, outside, monkeypatch) -> None:
+    correct = quality.gaussian_array
+    monkeypatch.setattr(quality, "gaussian_array", lambda *arguments: fault(correct(*arguments)))
+    rows = quality.judge(*quality.measure(seed=3, count=2_000_000))
+    assert any(name.startswith(outside) and not holds for name, _, _, holds in rows)
 
 
-def test_samples_are_not_correlated() -> None:
-    count = 1_000_000
-    found = gaussian(7, count).double().numpy() / 2048
-    for lag in (1, 2, 3, 4, 63, 64, 128):
-        assert abs(found[lag:] @ found[:-lag]) / count < 4 / np.sqrt(count)
-    other = gaussian(8, count).double().numpy() / 2048
-    assert abs(found @ other) / count < 4 / np.sqrt(count)
+def test_seeds_are_not_correlated() -> None:
+    first, second = (gaussian(seed, 1_000_000).double() / 2048 for seed in (7, 8))
+    assert abs(first @ second) / 1_000_000 < 4 / 1000

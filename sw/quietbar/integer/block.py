@@ -130,7 +130,8 @@ def _run(config: BlockConfig, parameters: BlockParameters, activations: Tensor, 
     noise = run("mean", hidden)
     if config.mode == "sampling":
         sigma = torch.tensor(SIGMA, dtype=torch.float64).mul_(2.0**-config.noise_shift)
-        scaled = sigma[run("log_sigma", hidden).int()]
+        log_sigma = run("log_sigma", hidden).long()
+        scaled = sigma.index_select(0, log_sigma.view(-1)).view_as(log_sigma)
         noise += scaled.mul_(_samples(config, seed, first_frame, len(activations))).add_(0.5).floor_()
     found = noise.mul_(-(2.0**-config.fraction_bits)).add_(activations).add_(0.5).floor_()
     return found.clamp_(config.activation.low, config.activation.high)

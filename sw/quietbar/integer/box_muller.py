@@ -24,6 +24,9 @@ from quietbar.integer.uniform import DRAW_HIGH, Words, draw_chunks
 
 Integers = NDArray[np.int64]
 
+PIECE = 1 << 14
+"""Draws that become samples together, so that the intermediate arrays stay in the processor's cache."""
+
 _MANTISSA_BITS = 52
 _EXPONENT_BIAS = 1023
 _ANGLE_MASK = (1 << ANGLE_BITS) - 1
@@ -121,8 +124,10 @@ def gaussian_array(seed: int, count: int, start: int = 0) -> NDArray[np.int16]:
     found = np.empty(count + skipped + 1, np.int16)
     position = 0
     for chunk in draw_chunks(seed, (count + skipped + 1) // 2, start // 2):
-        found[position : position + 2 * chunk.size] = samples_of_draws(chunk)
-        position += 2 * chunk.size
+        for first in range(0, chunk.size, PIECE):
+            piece = samples_of_draws(chunk[first : first + PIECE])
+            found[position : position + piece.size] = piece
+            position += piece.size
     return found[skipped : skipped + count]
 
 

@@ -1,6 +1,6 @@
 """How normal the Gaussian source is: moments, Kolmogorov-Smirnov, chi-square, tails and autocorrelation.
 
-``python tools/gaussian_quality.py --count 100000000 --seed 1``; see "Quality" in docs/numerics.md. Exit status 1 if a
+``python -m quietbar.integer.quality --count 100000000 --seed 1``; see "Quality" in docs/numerics.md. Exit status 1 if a
 statistic is outside its limit.
 """
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from quietbar.contract.gaussian import SAMPLE, SAMPLE_FRACTION_BITS
-from quietbar.integer.box_muller import gaussian_array
+
+from .box_muller import gaussian_array
 
 CHUNK = 1 << 20
 LAGS = 64
@@ -24,7 +25,7 @@ BINS = 128
 
 Floats = NDArray[np.float64]
 Row = tuple[str, float, float, bool]
-"""What, its value, its limit, and whether it holds."""
+"""What, its value, its limit, and whether it holds: by chance alone, one row in a thousand or fewer does not."""
 
 UNIT = 1 << SAMPLE_FRACTION_BITS
 VALUES = np.arange(SAMPLE.low, SAMPLE.high + 1)
@@ -57,8 +58,8 @@ def judge(counts: NDArray[np.int64], products: Floats) -> Iterator[Row]:
     for power, name in ((1, "mean"), (2, "variance"), (3, "third moment"), (4, "fourth moment")):
         powers = (VALUES / UNIT) ** power
         spread = np.sqrt(probabilities @ powers**2 - (probabilities @ powers) ** 2)
-        errors = abs(powers @ (counts - expected) / total) / (spread / root)
-        yield f"{name}, standard errors from N(0, 1)", errors, 4, errors < 4
+        distance = abs(powers @ (counts - expected) / total) / (spread / root)
+        yield f"{name}, standard errors from N(0, 1)", distance, 4, distance < 4
     distance = np.abs(np.cumsum(counts) / total - np.cumsum(probabilities)).max() * root
     yield "Kolmogorov-Smirnov, sqrt(N) D", distance, 1.95, distance < 1.95
     ends = np.arange(1 - BINS // 2, BINS // 2) * (UNIT // BINS_PER_SIGMA) - SAMPLE.low
