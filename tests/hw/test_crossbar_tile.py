@@ -1,19 +1,14 @@
 """The crossbar tile equals the integer reference, keeps its cycle count, and takes its configuration in good order."""
 
-import itertools
-
 import pytest
 import torch
-from amaranth.hdl import Module, Mux, Signal
 from amaranth.sim import Simulator
 
 from quietbar.contract import ConfigurationError, CrossbarConfig
 from quietbar.contract.crossbar import READ_SIGMA
 from quietbar.contract.stream import FrameKind, seed_frame
 from quietbar.integer import crossbar
-from quietbar_hw.arithmetic import Requantizer
 from quietbar_hw.crossbar.configuration import Error
-from quietbar_hw.crossbar.converter import Converter
 from quietbar_hw.crossbar.folding import CrossbarFolding
 from quietbar_hw.crossbar.tile import Crossbar
 from quietbar_hw.crossbar.timing import cycles, interval
@@ -363,46 +358,3 @@ def test_an_uneven_folding_is_refused(field, folding):
     with pytest.raises(ConfigurationError) as error:
         folding.check(CrossbarConfig(6, 4))
     assert error.value.field == field
-
-
-class Truncating(Requantizer):
-    """The rounding constant dropped."""
-
-    def elaborate(self, platform):
-        m = Module()
-        scaled = (self.accumulator * self.multiplier) >> self.shift
-        low, high = self.target.low, self.target.high
-        stages = [Signal(self.value.shape()) for _ in range(self.LATENCY - 1)] + [self.value]
-        with m.If(self.enable):
-            m.d.sync += stages[0].eq(Mux(scaled < low, low, Mux(scaled > high, high, scaled)))
-            m.d.sync += [later.eq(sooner) for sooner, later in itertools.pairwise(stages)]
-        return m
-
-
-class Impatient(Converter):
-    """A sample taken each cycle in which a current waits, stalled or not."""
-
-    def elaborate(self, platform):
-        m = super().elaborate(platform)
-        m.d.comb += self.samples.ready.eq(self.currents.valid)
-        return m
-
-
-@pytest.mark.parametrize(
-    ("place", "fault"),
-    [
-        ("column_sum.difference", lambda pair: pair.plus + pair.minus),
-        ("converter.Requantizer", Truncating),
-        ("tile.Converter", Impatient),
-    ],
-    ids=["sign of G-", "rounding constant dropped", "sample skipped under stall"],
-)
-def test_planted_faults_are_caught(monkeypatch, place, fault):
-    case = Case(CrossbarConfig(6, 4))
-    monkeypatch.setattr(f"quietbar_hw.crossbar.{place}", fault)
-    codes, _ = run(case, CrossbarFolding(2, 2, 2, 2), stall=0.5)
-    expected = case.codes(case.x)
-    assert len(codes) == len(expected)
-    assert codes != expected
-    if fault is Truncating:
-        assert {wanted - code for code, wanted in zip(codes, expected, strict=True)} == {0, 1}

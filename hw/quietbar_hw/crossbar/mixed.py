@@ -23,6 +23,17 @@ def to_block(frame: list[int]) -> list[int]:
     return [frame[0] | TO_BLOCK, *frame[1:]]
 
 
+def check_fit(
+    crossbar: CrossbarConfig, block: BlockConfig, crossbar_folding: CrossbarFolding, block_folding: Folding
+) -> None:
+    """Refuse a tile and a block between which codes, channels or lanes do not fit; the field is named."""
+    require(block.channels == crossbar.columns, "block.channels", block.channels, f"{crossbar.columns}, as columns")
+    require(block.signed, "block.signed", block.signed, "True: ADC codes are signed")
+    require(crossbar.target == block.activation, "crossbar.adc_bits", crossbar.adc_bits, f"{block.activation.bits}")
+    lanes = crossbar_folding.output_lanes
+    require(block_folding.lanes == lanes, "folding.lanes", block_folding.lanes, f"{lanes}, as output_lanes of the tile")
+
+
 class MixedSignalLayer(wiring.Component):
     """ADC codes of the tile are the activations of the block: one vector is one pixel, its columns are the channels.
 
@@ -34,7 +45,7 @@ class MixedSignalLayer(wiring.Component):
         error: Out, the bits of the tile's error, above them those of the block's.
 
     Raises:
-        ConfigurationError: tile and block do not fit each other.
+        ConfigurationError: tile and block do not fit each other (`check_fit`).
     """
 
     def __init__(
@@ -44,12 +55,7 @@ class MixedSignalLayer(wiring.Component):
         crossbar_folding: CrossbarFolding,
         block_folding: Folding,
     ) -> None:
-        require(block.channels == crossbar.columns, "block.channels", block.channels, f"{crossbar.columns} columns")
-        require(block.activation == crossbar.target, "crossbar.adc_bits", crossbar.adc_bits, "8, for a signed block")
-        lanes = crossbar_folding.output_lanes
-        require(
-            block_folding.lanes == lanes, "folding.lanes", block_folding.lanes, f"output_lanes of the tile, {lanes}"
-        )
+        check_fit(crossbar, block, crossbar_folding, block_folding)
         self.tile = AxiCrossbar(crossbar, crossbar_folding)
         self.block = AxiDenoiser(block, block_folding)
         tile, denoiser = self.tile.signature.members, self.block.signature.members
