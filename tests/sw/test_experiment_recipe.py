@@ -61,7 +61,7 @@ def test_every_recipe_of_the_repository_is_valid(path: Path) -> None:
         ("evaluation.chips=[-1]", "evaluation.chips[0] = -1: must be an integer from 0"),
         ("evaluation.chunk=150", "evaluation.chunk = 150: must be a multiple of evaluation.batch = 100"),
         ("model.pretrained=true", "model.pretrained = True: must be true, or a table model.training"),
-        ("blocks.factors=[1.5, 0.0]", "blocks.factors = (1.5, 0.0): must be two numbers"),
+        ("blocks.factors=[1.5, 0.0, 0.1]", "blocks.factors = (1.5, 0.0, 0.1): must be three numbers"),
         ("name=../x", "name = '../x': must be made of letters"),
         ("epochs", "--set = 'epochs': must be of the form section.key=value"),
         ("name.x=1", "--set = 'name.x=1': must be a key of a table, but name is a value"),

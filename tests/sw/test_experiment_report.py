@@ -42,7 +42,7 @@ def results() -> Results:
             Column("denoised, RTL", (89.9, 91.1)),
         ),
         sweep=(SweepPoint(0.0, (98.0, 98.0), (97.5, 97.9)), SweepPoint(0.5, (70.0, 72.0), (90.0, 91.0))),
-        placement=(TapRow("stage1", 2.5, 188, 4, "chosen"), TapRow("<stage2>", 1.5, 632, 8, "over budget")),
+        placement=(TapRow("stage1", 2.5, 188, 4, "block"), TapRow("<stage2>", 1.5, 632, 8, "none")),
         blocks=(BlockRow("stage1", "16 x 8 x 8", 300, 270.0, 270, 40, 0.95, {"LUT4": 1234}),),
         comparisons=(Comparison("stage1, chip 1", 1000, 8000, 0, 5000),),
         versions={"quietbar": "0.1.0"},

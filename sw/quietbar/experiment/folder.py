@@ -66,5 +66,5 @@ class RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
         values = compute(folder)
         record = {"stage": name, "settings": settings, "values": values}
-        write_atomically(result, json.dumps(record, indent=1, sort_keys=True) + "\n")
+        write_atomically(result, json.dumps(record, indent=1) + "\n")
         return StageResult(name, key, folder, json.loads(json.dumps(values)))

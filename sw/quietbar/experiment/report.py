@@ -106,7 +106,7 @@ def _sweep(results: Results) -> str:
 
 def _placement(results: Results) -> str:
     rows = [[tap.name, f"{tap.score:.4g}", str(tap.hidden), str(tap.cost), tap.verdict] for tap in results.placement]
-    off = [tap.verdict != "chosen" for tap in results.placement]
+    off = [tap.verdict != "block" for tap in results.placement]
     share = f"{results.block_parameters} of {results.network_parameters} parameters, {results.share:.2f} %"
     plot = _placement_plot([tap.name for tap in results.placement], [tap.score for tap in results.placement], off)
     return (

@@ -1,0 +1,119 @@
+"""The software line of a recipe: ask for any product, and the stages before it run or are read back."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from quietbar.data import Dataset, load
+from quietbar.integer import Bundle
+from quietbar.placement import Plan
+
+from . import stages
+from .folder import RunFolder, StageResult
+from .recipe import Recipe
+from .results import Column, SweepPoint
+
+RUNS = Path("build/runs")
+"""Where runs are kept, one folder a recipe's name, unless told otherwise."""
+
+
+class SoftwareLine:
+    """Network, noise, places, blocks and integers of a recipe, in a folder that remembers what was done."""
+
+    def __init__(self, recipe: Recipe, folder: Path | None = None) -> None:
+        self.recipe = recipe
+        torch.set_num_threads(recipe.threads)
+        self.run = RunFolder(folder if folder is not None else RUNS / recipe.name)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set."""
+        return load(self.recipe.data.name, self.recipe.data.seed)
+
+    @cached_property
+    def _network(self) -> tuple[nn.Module, StageResult]:
+        return stages.network_stage(self.run, self.recipe, self.data)
+
+    @cached_property
+    def _noisy(self) -> tuple[stages.NoisyNetwork, StageResult]:
+        return stages.noise_stage(self.run, self.recipe, self.data, *self._network)
+
+    @cached_property
+    def _plan(self) -> tuple[Plan, StageResult]:
+        return stages.placement_stage(self.run, self.recipe, self.data, *self._noisy)
+
+    @cached_property
+    def _denoised(self) -> tuple[nn.Module, StageResult]:
+        plan, result = self._plan
+        return stages.blocks_stage(self.run, self.recipe, self.data, self.noisy, plan, result)
+
+    @cached_property
+    def _bundle(self) -> tuple[Bundle, StageResult]:
+        return stages.bundle_stage(self.run, self.recipe, self.data, *self._denoised)
+
+    @property
+    def network(self) -> nn.Module:
+        """The clean network."""
+        return self._network[0]
+
+    @property
+    def network_result(self) -> StageResult:
+        """How the network came out."""
+        return self._network[1]
+
+    @property
+    def noisy(self) -> stages.NoisyNetwork:
+        """The network on analog hardware."""
+        return self._noisy[0]
+
+    @property
+    def plan(self) -> Plan:
+        """Where blocks go."""
+        return self._plan[0]
+
+    @property
+    def denoised(self) -> nn.Module:
+        """The noisy network with trained blocks."""
+        return self._denoised[0]
+
+    @property
+    def blocks_result(self) -> StageResult:
+        """How the blocks' training went."""
+        return self._denoised[1]
+
+    @property
+    def bundle(self) -> Bundle:
+        """The blocks in integers."""
+        return self._bundle[0]
+
+    @property
+    def bundle_result(self) -> StageResult:
+        """Where the bundle lies: in ``folder / "bundle"``."""
+        return self._bundle[1]
+
+    @cached_property
+    def sweep(self) -> tuple[SweepPoint, ...]:
+        """Validation accuracy over noise levels."""
+        model, result = self._denoised
+        return stages.sweep_stage(self.run, self.recipe, self.data, self.noisy, model, result)[0]
+
+    @cached_property
+    def _columns(self) -> tuple[dict[str, Column], StageResult]:
+        bundle, result = self._bundle
+        return stages.accuracy_stage(
+            self.run, self.recipe, self.data, self.network, self.noisy, self.denoised, bundle, result
+        )
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Test accuracy of everything that runs in software."""
+        return self._columns[0]
+
+    @property
+    def accuracy_result(self) -> StageResult:
+        """Where the predictions of the columns lie."""
+        return self._columns[1]

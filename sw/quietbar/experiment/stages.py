@@ -1,0 +1,308 @@
+"""The software stages of a run: network, noise level, places, blocks, integers.
+
+Each function returns what the next ones work on together with its :class:`StageResult`. Everything random follows from
+the recipe's seeds, so a stage that was done before is read back and gives the very same objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from quietbar import analog, denoise, integer, placement
+from quietbar.configuration import from_mapping
+from quietbar.contract.seeds import derive_seed
+from quietbar.data import Augmentation, Batches, Dataset, crop_and_flip
+from quietbar.files import atomic_file
+from quietbar.models import accuracy, create, load_pretrained
+from quietbar.noise import Chip, Variation
+from quietbar.sharpness import SharpnessAware
+from quietbar.training import Optimizer, cosine, fit
+
+from .evaluation import accuracy_of, predict
+from .folder import RunFolder, StageResult
+from .recipe import NoiseRecipe, Recipe, TrainingRecipe
+from .results import Column, SweepPoint
+
+LEVEL_STEPS = 9
+LEVEL_HIGH = 2.0
+"""The noise level is found between 0 and 2 by halving nine times: to 0.004."""
+
+CHECKPOINT_BATCHES = 100
+"""Batches of block training between two checkpoints: what an interruption may cost."""
+
+CLEAN, NOISY = "clean", "noisy"
+FLOAT, INTEGER = "denoised, float", "denoised, integer"
+"""Columns of the final table, as they are named there."""
+
+
+@dataclass(frozen=True)
+class NoisyNetwork:
+    """A network on analog hardware, calibrated.
+
+    Attributes:
+        model: from ``quietbar.analog.convert``; ``analog.set_chip`` puts it on another chip.
+        variation: of every chip.
+    """
+
+    model: nn.Module
+    variation: Variation
+
+    def chip(self, seed: int) -> Chip:
+        """The chip instance ``seed`` with this network's variation."""
+        return Chip(seed, self.variation)
+
+
+def network_stage(run: RunFolder, recipe: Recipe, data: Dataset) -> tuple[nn.Module, StageResult]:
+    """The network with published weights, or trained here."""
+    settings = {"model": asdict(recipe.model), "data": data.digest, "threads": recipe.threads}
+
+    def compute(folder: Path) -> dict[str, Any]:
+        training = recipe.model.training
+        if training is None:
+            model = load_pretrained(recipe.model.name)
+        else:
+            model = _train_network(recipe.model.name, training, data, folder)
+            _save(model, folder / "network.pt")
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return {"parameters": parameters, "validation accuracy": accuracy(model, _validation(recipe, data))}
+
+    result = run.stage("network", settings, (), compute)
+    if recipe.model.pretrained:
+        return load_pretrained(recipe.model.name), result
+    model = create(recipe.model.name, len(data.classes))
+    _load(model, result.folder / "network.pt")
+    return model.eval(), result
+
+
+def _train_network(name: str, training: TrainingRecipe, data: Dataset, folder: Path) -> nn.Module:
+    torch.manual_seed(derive_seed(training.seed, "network"))
+    model = create(name, len(data.classes))
+    augment: Augmentation | None = crop_and_flip if data.name == "cifar10" else None
+    batches = data.batches("train", training.batch, shuffle_seed=training.seed, augment=augment)
+    optimizer: Optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=training.learning_rate,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        nesterov=True,
+    )
+    if training.optimizer != "plain":
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        optimizer = SharpnessAware(optimizer, training.optimizer, rho=training.rho, p=training.p, model=model)
+    checkpoint = folder / "checkpoint.pt"
+    fit(model, batches, optimizer, training.epochs, cosine, checkpoint=checkpoint, description="network")
+    return model.eval()
+
+
+def noise_stage(
+    run: RunFolder, recipe: Recipe, data: Dataset, network: nn.Module, after: StageResult
+) -> tuple[NoisyNetwork, StageResult]:
+    """The network on analog hardware: layers calibrated on training images, the level found on validation images."""
+    noise = recipe.noise
+    model = analog.convert(network, Chip(0, _variation(noise, 0.0)))
+
+    def compute(folder: Path) -> dict[str, Any]:
+        calibrations = analog.calibrate(model, data.batches("train", 100, limit=noise.calibration))
+        values: dict[str, Any] = {
+            "calibrations": {layer: asdict(calibration) for layer, calibration in calibrations.items()}
+        }
+        if noise.sigma is None:
+            values["search"] = _find_level(model, noise, _validation(recipe, data))
+        return values
+
+    settings = {"noise": {k: v for k, v in asdict(noise).items() if k != "sweep"}}
+    result = run.stage("noise", settings, (after,), compute)
+    calibrations = {
+        layer: analog.Calibration(**calibration) for layer, calibration in result.values["calibrations"].items()
+    }
+    analog.set_calibration(model, calibrations)
+    sigma = result.values["search"]["sigma"] if noise.sigma is None else noise.sigma
+    noisy = NoisyNetwork(model, _variation(noise, sigma))
+    analog.set_chip(model, noisy.chip(0))
+    return noisy, result
+
+
+def _variation(noise: NoiseRecipe, sigma: float) -> Variation:
+    return Variation(
+        sigma=sigma,
+        reference=noise.reference,
+        gain_mismatch=noise.gain_mismatch,
+        offset_mismatch=noise.offset_mismatch,
+    )
+
+
+def _find_level(model: nn.Module, noise: NoiseRecipe, validation: Batches) -> dict[str, Any]:
+    """The sigma at which the accuracy drop is nearest ``noise.drop``, by bisection on a chip of its own."""
+    assert noise.drop is not None
+    wanted, chip = noise.drop, derive_seed(0, "noise level")
+
+    def measure(sigma: float) -> float:
+        analog.set_chip(model, Chip(chip, _variation(noise, sigma)))
+        return accuracy(model, validation)
+
+    with analog.quiet(model):
+        clean = measure(0.0)
+    low, high = 0.0, LEVEL_HIGH
+    tried = []
+    for _ in range(LEVEL_STEPS):
+        middle = (low + high) / 2
+        drop = clean - measure(middle)
+        tried.append({"sigma": middle, "drop": drop})
+        low, high = (middle, high) if drop < wanted else (low, middle)
+    nearest = min(tried, key=lambda point: abs(point["drop"] - wanted))
+    return {"clean": clean, "tried": tried, **nearest}
+
+
+def placement_stage(
+    run: RunFolder, recipe: Recipe, data: Dataset, noisy: NoisyNetwork, after: StageResult
+) -> tuple[placement.Plan, StageResult]:
+    """Which taps get a block."""
+    settings = {"placement": asdict(recipe.placement), "kernel": recipe.blocks.kernel, "mode": recipe.blocks.mode}
+
+    def compute(folder: Path) -> dict[str, Any]:
+        batches = data.batches("train", 50, limit=recipe.placement.images)
+        analog.set_chip(noisy.model, noisy.chip(derive_seed(0, "placement")))
+        plan = placement.search(
+            noisy.model,
+            batches,
+            budget=recipe.placement.budget,
+            candidates=recipe.placement.candidates,
+            kernel=recipe.blocks.kernel,
+            mode=recipe.blocks.mode,
+        )
+        return {"plan": plan.to_dict()}
+
+    result = run.stage("placement", settings, (after,), compute)
+    return placement.Plan.from_dict(result.values["plan"]), result
+
+
+def blocks_stage(
+    run: RunFolder, recipe: Recipe, data: Dataset, noisy: NoisyNetwork, plan: placement.Plan, after: StageResult
+) -> tuple[nn.Module, StageResult]:
+    """The noisy network with trained blocks at the planned taps; the network itself is frozen."""
+    blocks = recipe.blocks
+    model = denoise.insert(noisy.model, plan, kernel=blocks.kernel, mode=blocks.mode, seed=blocks.seed)
+    # A chip that no evaluation uses: what is learned must carry over to others.
+    analog.set_chip(model, noisy.chip(derive_seed(blocks.seed, "block training")))
+
+    def compute(folder: Path) -> dict[str, Any]:
+        limit = None if blocks.images is None else min(blocks.images, len(data.train))
+        augment: Augmentation | None = crop_and_flip if data.name == "cifar10" else None
+        history = denoise.train(
+            model,
+            data.batches("train", blocks.batch, shuffle_seed=blocks.seed, augment=augment, limit=limit),
+            blocks.epochs,
+            learning_rate=blocks.learning_rate,
+            levels=denoise.NoiseLevels(*blocks.factors),
+            seed=blocks.seed,
+            checkpoint=folder / "checkpoint.pt",
+            checkpoint_every=CHECKPOINT_BATCHES,
+            on_epoch=lambda number, loss: {"validation accuracy": accuracy(model, _validation(recipe, data))},
+        )
+        _save(model, folder / "blocks.pt")
+        return {"epochs": [{"loss": epoch.loss, **epoch.metrics} for epoch in history]}
+
+    result = run.stage("blocks", {"blocks": asdict(blocks)}, (after,), compute)
+    _load(model, result.folder / "blocks.pt")
+    return model.eval(), result
+
+
+def bundle_stage(
+    run: RunFolder, recipe: Recipe, data: Dataset, denoised: nn.Module, after: StageResult
+) -> tuple[integer.Bundle, StageResult]:
+    """The blocks in integers, calibrated on training images under noise."""
+
+    def compute(folder: Path) -> dict[str, Any]:
+        analog.restart(denoised)
+        bundle = integer.export(denoised, data.batches("train", 100, limit=recipe.noise.calibration))
+        bundle.save(folder / "bundle")
+        return {"taps": {name: tap.config.to_dict() for name, tap in bundle.taps.items()}}
+
+    result = run.stage("bundle", {}, (after,), compute)
+    return integer.load(result.folder / "bundle"), result
+
+
+def sweep_stage(
+    run: RunFolder, recipe: Recipe, data: Dataset, noisy: NoisyNetwork, denoised: nn.Module, after: StageResult
+) -> tuple[tuple[SweepPoint, ...], StageResult]:
+    """Validation accuracy over noise levels, with and without blocks (in float)."""
+    settings = {"sweep": recipe.noise.sweep, "chips": recipe.evaluation.chips, "images": recipe.noise.images}
+
+    def measure(model: nn.Module, factor: float, seed: int) -> float:
+        analog.set_chip(model, noisy.chip(seed))
+        analog.scale_noise(model, factor)
+        try:
+            return accuracy(model, _validation(recipe, data))
+        finally:
+            analog.scale_noise(model, 1.0)
+
+    def compute(folder: Path) -> dict[str, Any]:
+        points = []
+        for factor in recipe.noise.sweep:
+            seeds = recipe.evaluation.chips
+            points.append(
+                {
+                    "sigma": factor * noisy.variation.sigma,
+                    "noisy": [measure(noisy.model, factor, seed) for seed in seeds],
+                    "denoised": [measure(denoised, factor, seed) for seed in seeds],
+                }
+            )
+        return {"points": points}
+
+    result = run.stage("sweep", settings, (after,), compute)
+    return tuple(from_mapping(SweepPoint, point) for point in result.values["points"]), result
+
+
+def accuracy_stage(
+    run: RunFolder,
+    recipe: Recipe,
+    data: Dataset,
+    network: nn.Module,
+    noisy: NoisyNetwork,
+    denoised: nn.Module,
+    bundle: integer.Bundle,
+    after: StageResult,
+) -> tuple[dict[str, Column], StageResult]:
+    """Test accuracy: clean, noisy, with blocks in float and with blocks in integers; by the columns' names."""
+
+    def compute(folder: Path) -> dict[str, Any]:
+        def column(name: str, model: nn.Module, seeds: tuple[int, ...]) -> list[float]:
+            accuracies = []
+            for seed in seeds:
+                if model is not network:
+                    analog.set_chip(model, noisy.chip(seed))
+                label = f"{name.replace(', ', '-')}-{seed}"
+                accuracies.append(accuracy_of(predict(model, data, recipe.evaluation, folder, label)))
+            return accuracies
+
+        chips = recipe.evaluation.chips
+        found = {
+            CLEAN: column(CLEAN, network, (0,)),
+            NOISY: column(NOISY, noisy.model, chips),
+            FLOAT: column(FLOAT, denoised, chips),
+        }
+        with bundle.attach(denoised):
+            found[INTEGER] = column(INTEGER, denoised, chips)
+        return found
+
+    result = run.stage("accuracy", {"evaluation": asdict(recipe.evaluation)}, (after,), compute)
+    return {name: Column(name, tuple(values)) for name, values in result.values.items()}, result
+
+
+def _validation(recipe: Recipe, data: Dataset) -> Batches:
+    limit = min(recipe.noise.images, len(data.validation))
+    return data.batches("validation", recipe.evaluation.batch, limit=limit)
+
+
+def _save(model: nn.Module, path: Path) -> None:
+    with atomic_file(path) as stream:
+        torch.save(model.state_dict(), stream)
+
+
+def _load(model: nn.Module, path: Path) -> None:
+    model.load_state_dict(torch.load(path, weights_only=True))

@@ -1,0 +1,112 @@
+"""The software line runs from data to integers, and goes on to the same numbers after an interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from quietbar import cli
+from quietbar.experiment import stages
+from quietbar.experiment.line import SoftwareLine
+from quietbar.experiment.recipe import Recipe, read_recipe
+
+QUICK = [
+    "model.training.epochs=2",
+    "noise.images=60",
+    "noise.calibration=60",
+    "noise.sweep=[0.0, 1.0]",
+    "placement.images=60",
+    "blocks.epochs=2",
+    "blocks.images=200",
+    "evaluation.images=120",
+    "evaluation.chips=[1, 2]",
+    "evaluation.chunk=60",
+]
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return read_recipe("recipes/digits.toml", QUICK)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> SoftwareLine:
+    line = SoftwareLine(recipe, tmp_path_factory.mktemp("run"))
+    assert line.columns and line.sweep
+    return line
+
+
+def numbers(line: SoftwareLine) -> str:
+    columns = {name: column.accuracies for name, column in line.columns.items()}
+    return json.dumps([columns, line.plan.to_dict(), [str(point) for point in line.sweep]])
+
+
+def test_the_columns_are_those_of_the_final_table(finished: SoftwareLine) -> None:
+    assert list(finished.columns) == [stages.CLEAN, stages.NOISY, stages.FLOAT, stages.INTEGER]
+    assert len(finished.columns[stages.CLEAN].accuracies) == 1
+    assert all(len(finished.columns[name].accuracies) == 2 for name in (stages.NOISY, stages.FLOAT, stages.INTEGER))
+    assert finished.plan.overhead <= 0.05
+
+
+def test_a_finished_run_is_read_back(finished: SoftwareLine, recipe: Recipe) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.run.root.rglob("*")}
+    again = SoftwareLine(recipe, finished.run.root)
+    assert numbers(again) == numbers(finished)
+    assert {path: path.stat().st_mtime_ns for path in finished.run.root.rglob("*")} == before
+
+
+def test_an_interrupted_run_ends_with_the_same_numbers(
+    finished: SoftwareLine, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    # Each stage is killed once while it writes: first its partial work, then its result.
+    for module, place in ((stages, "_save"), (stages.integer.Bundle, "save")):
+        with monkeypatch.context() as patch:
+
+            def kill(*arguments: object, **options: object) -> None:
+                raise Killed
+
+            patch.setattr(module, place, kill)
+            with pytest.raises(Killed):
+                _ = SoftwareLine(recipe, tmp_path).bundle
+    chunks = 0
+
+    def kill_at_third_chunk() -> dict[str, object]:
+        nonlocal chunks
+        chunks += 1
+        if chunks == 3:
+            raise Killed
+        return {}
+
+    with monkeypatch.context() as patch:
+        original = stages.predict
+        patch.setattr(stages, "predict", lambda *arguments: original(*arguments, kill_at_third_chunk))
+        with pytest.raises(Killed):
+            _ = SoftwareLine(recipe, tmp_path).columns
+    assert numbers(SoftwareLine(recipe, tmp_path)) == numbers(finished)
+
+
+def test_commands_work_on_a_recipe(finished: SoftwareLine, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["recipes/digits.toml", "--folder", str(finished.run.root)]
+    options += [word for override in QUICK for word in ("--set", override)]
+    for command, expected in {
+        "train": "% on validation images",
+        "place": "budget 5.00%",
+        "denoise": "epoch 2: loss",
+        "quantize": "bundle: ",
+    }.items():
+        assert cli.main([command, *options]) == 0
+        assert expected in capsys.readouterr().out
+
+
+def test_a_budget_too_small_for_any_block_is_refused(
+    finished: SoftwareLine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--folder", str(finished.run.root)]
+    options += [word for override in [*QUICK, "placement.budget=0.0001"] for word in ("--set", override)]
+    assert cli.main(["place", "recipes/digits.toml", *options]) == 2
+    assert "placement.budget = 0.0001: must be at least" in capsys.readouterr().err
