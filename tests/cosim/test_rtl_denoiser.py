@@ -6,8 +6,7 @@ import torch
 import quietbar_cosim
 from quietbar.contract import BlockConfig
 from quietbar.contract.errors import ConfigurationError
-from quietbar.integer import random_parameters
-from quietbar.integer.bundle import Bundle, IntegerTap, Scales
+from quietbar.integer import Bundle, IntegerTap, Scales, random_parameters
 from quietbar_cosim.blocks import random_frames
 from quietbar_cosim.denoiser import RTLDenoiser
 

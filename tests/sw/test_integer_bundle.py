@@ -11,7 +11,7 @@ from quietbar.contract import ConfigurationError, derive_seed
 from quietbar.denoise import insert, taps
 from quietbar.files import hash_file
 from quietbar.integer import CalibrationError, Clipping, export, load
-from quietbar.integer.bundle import MANIFEST
+from quietbar.integer.storage import MANIFEST
 
 
 class Network(nn.Module):

@@ -3,10 +3,11 @@
 from .arithmetic import requantize
 from .block import BlockTrace, run_block
 from .box_muller import gaussian
-from .bundle import Bundle, Engine, IntegerTap, export, load
+from .bundle import Bundle, Engine, export, load
 from .calibration import CalibrationError, Clipping
 from .parameters import BlockParameters, StageParameters, parameter_frame, random_parameters
 from .quantize import Scales, quantize_block
+from .tap import IntegerTap
 
 __all__ = [
     "BlockParameters",

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from quietbar import analog
+from quietbar.contract.block import HIDDEN
 from quietbar.contract.errors import QuietbarError, require, require_choice
 from quietbar.contract.number import IntegerFormat
+from quietbar.denoise import enable, taps
+from quietbar.models import evaluation_mode
+
+from .quantize import Scales, hidden_activations
 
 BINS = 4096
 CANDIDATES = 128
@@ -108,3 +116,40 @@ class MagnitudeObserver:
         errors = torch.where(centers < clips, rounding, (centers - clips) ** 2)
         errors[:, 0] = 0.0
         return float(clips[int((errors * self.counts).sum(1).argmin())])
+
+
+def calibrate(model: nn.Module, calibration: Iterable[Any], clipping: Clipping) -> dict[str, Scales]:
+    """The scales of every tap's activations, by tap; arguments and errors as in :func:`quietbar.integer.export`."""
+    found = taps(model)
+    require(len(found) > 0, "export.model", type(model).__name__, "a model with taps: see quietbar.denoise.insert")
+    names = [field.name for field in fields(Scales)]
+    observers = {tap: {name: MagnitudeObserver(f"{tap}.{name}") for name in names} for tap in found}
+    stages = {name: tap.block.folded() for name, tap in found.items()}
+    enabled = {name: tap.enabled for name, tap in found.items()}
+    position, images = analog.position(model), 0
+
+    def observe(name: str, block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen = (inputs[0], *hidden_activations(stages[name], inputs[0]))
+        for observer, values in zip(observers[name].values(), seen, strict=True):
+            observer.add(values)
+
+    hooks = [tap.block.register_forward_pre_hook(partial(observe, name)) for name, tap in found.items()]
+    try:
+        enable(model)
+        with evaluation_mode(model), torch.inference_mode():
+            for batch in calibration:
+                inputs = batch if isinstance(batch, Tensor) else batch[0]
+                model(inputs)
+                images += len(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for name, tap in found.items():
+            tap.enabled = enabled[name]
+        analog.restart(model, position)
+    require(images > 0, "export.calibration", images, "batches with at least one image")
+    targets = {tap: {"activation": found[tap].config.activation} for tap in found}
+    return {
+        tap: Scales(**{name: each.scale(targets[tap].get(name, HIDDEN), clipping) for name, each in of_tap.items()})
+        for tap, of_tap in observers.items()
+    }
