@@ -15,7 +15,7 @@ from quietbar.contract.requantize import MULTIPLIER_HIGH, MULTIPLIER_LOW
 from quietbar.integer import random_parameters
 from quietbar.integer.crossbar import Converter, converter_for_chip
 from quietbar_cosim.build import design_of
-from quietbar_cosim.crossbars import Tile, TileSubject, crossbar_vectors, mixed_signal_vectors
+from quietbar_cosim.crossbars import Tile, TileSubject, crossbar_vectors, mixed_signal_design, mixed_signal_vectors
 from quietbar_cosim.mismatch import MismatchError
 from quietbar_cosim.parts import Parts
 from quietbar_cosim.replay import load, verify
@@ -227,3 +227,18 @@ def test_a_sample_skipped_under_stall_hides_where_nothing_stalls(design, tmp_pat
     job = Job("sample", crossbar_vectors(tile, x, FAULTY_FOLDING, prefix="sample_"))
     (result,) = verify("planted", design, [job], folder=tmp_path)
     assert result.equal
+
+
+@pytest.mark.slow
+def test_every_digit_through_the_mixed_signal_layer_in_bulk():
+    """All images of all splits in the fast tier, stalled at both ends and not."""
+    tile, parameters = convolution_tile(), random_parameters(BLOCK, SEED)
+    codes = torch.cat([digits_codes(split, None) for split in data.SPLITS])
+    made = mixed_signal_vectors(tile, parameters, patches(codes), PATCH_FOLDING, block_seed=SEED + 2)
+    folding = Folding.choose(BLOCK, lanes=PATCH_FOLDING.output_lanes)
+    layer = mixed_signal_design(PATCH, BLOCK, PATCH_FOLDING, folding)
+    chosen = [scenario for scenario in scenarios(SEED, made.output_frame_beats) if scenario.reset_after is None]
+    results = verify("mixed-signal layer, all digits", layer, jobs("digits", made, chosen), tier="bulk")
+    assert all(result.equal and result.outputs == 1797 * 64 * 8 for result in results)
+    for result in results:
+        print(f"{result.name}: {result.outputs} outputs, {result.differing} differing, {result.cycles} cycles")
