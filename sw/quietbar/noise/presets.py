@@ -18,10 +18,10 @@ quiet = Variation()
 temporal = Variation(sigma=0.35)
 """Noise on every result, new each time."""
 
-process = Variation(gain_mismatch=0.15, offset_mismatch=0.3)
+process = Variation(gain_mismatch=0.1, offset_mismatch=0.2)
 """Every column has a gain and an offset of its own, for good."""
 
-process_and_aging = Variation(sigma=0.2, gain_mismatch=0.1, offset_mismatch=0.2, seconds=DAY, nu=0.005)
+process_and_aging = Variation(sigma=0.15, gain_mismatch=0.1, offset_mismatch=0.15, seconds=DAY, nu=0.005)
 """Mismatch, some temporal noise, and a day of the drift that is left (nu 0.005) when its mean is compensated."""
 
 NAMES = ("quiet", "temporal", "process", "process_and_aging")

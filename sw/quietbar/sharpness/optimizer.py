@@ -23,8 +23,8 @@ SCALINGS = ("all", "weights")
 SETTINGS = ("variant", "rho", "eta", "p", "scaling", "same_noise")
 
 
-SAMSON_RHO = {2: 0.2, math.inf: 0.08}
-"""By p. Chosen to move the weights of ResNet-20 about as far as SAM does with rho 0.05."""
+SAMSON_RHO = {2: 1.0, math.inf: 0.5}
+"""By p. Chosen to move the weights of ResNet-20 about as far as ASAM does with rho 0.5."""
 
 
 def default_rho(variant: str, p: float) -> float:
@@ -78,7 +78,7 @@ class SharpnessAware(torch.optim.Optimizer):
             base_optimizer: an instance; it makes the steps.
             variant: the perturbation; :mod:`quietbar.sharpness.formulas` has the equations.
             rho: radius of the neighborhood, in units of ``T_w``; by default 0.05 for SAM, 0.5 for ASAM, and for SAMSON
-                0.2 (p = 2) or 0.08 (p infinite).
+                1 (p = 2) or 0.5 (p infinite).
             eta: ASAM's constant, in units of the weights. The other two have none.
             p: SAMSON's norm of a layer, 2 or ``float("inf")``.
             scaling: which tensors are perturbed in proportion to ``T_w``: ``"all"``, or ``"weights"``, only those whose
