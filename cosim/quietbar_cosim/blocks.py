@@ -40,7 +40,7 @@ def denoiser_design(config: BlockConfig, folding: Folding) -> Design:
     """The Verilog of a denoiser, as ``quietbar verilog`` writes it."""
     from quietbar_hw.denoiser import AxiDenoiser
 
-    return design_of(AxiDenoiser(config, folding), "denoiser")
+    return design_of(AxiDenoiser(config, folding), "quietbar_denoiser")
 
 
 def to_beats(frames: Tensor, lanes: int) -> Beats:

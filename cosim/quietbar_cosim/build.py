@@ -85,10 +85,10 @@ class Design:
 
 
 def design_of(component: Any, top: str) -> Design:
-    """The Verilog of an Amaranth component whose ports are plain signals; its module is called ``top``."""
-    from amaranth.back import verilog
+    """The Verilog of an Amaranth component whose ports are plain signals, as ``quietbar verilog`` writes it."""
+    from quietbar_hw.verilog import to_verilog
 
-    return Design(top, verilog.convert(component, name=top, strip_internal_attrs=True, emit_src=False))
+    return Design(top, to_verilog(component, top))
 
 
 def build_root() -> Path:

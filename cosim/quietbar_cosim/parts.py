@@ -13,12 +13,15 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from quietbar.contract import IntegerFormat
+from quietbar.contract import BlockConfig, IntegerFormat
+from quietbar.contract.block import HIDDEN
 from quietbar.contract.requantize import MULTIPLIER_BITS, SHIFT_BITS
 from quietbar.contract.stream import CONFIGURATION_WORD_BITS
-from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.arithmetic import Requantizer, shape_of
+from quietbar_hw.conv import LineBuffer, MatrixVectorUnit
+from quietbar_hw.conv.folding import StageFolding
 from quietbar_hw.gaussian import GaussianSource
-from quietbar_hw.stream import ResultQueue
+from quietbar_hw.stream import Resize, ResultQueue
 
 
 def input_stream(name: str, bits: int) -> dict[str, Any]:
@@ -60,6 +63,19 @@ class RequantizerPart(wiring.Component):
         return m
 
 
+def connect_load(m: Module, part: Any, load: Any) -> None:
+    """Hand the words of configuration frames to a component's ``load``, but for the first of a frame, its kind."""
+    kind, first = Signal(init=1), Signal()
+    with m.If(part.s_axis_cfg_tvalid):
+        m.d.sync += [kind.eq(part.s_axis_cfg_tlast), first.eq(kind)]
+    m.d.comb += [
+        part.s_axis_cfg_tready.eq(1),
+        load.valid.eq(part.s_axis_cfg_tvalid & ~kind),
+        load.payload.word.eq(part.s_axis_cfg_tdata),
+        load.payload.first.eq(first),
+    ]
+
+
 class GaussianPart(wiring.Component):
     """The Gaussian source. ``s_axis_cfg`` takes SEED frames, ``m_axis`` gives ``2 * lanes`` samples a beat."""
 
@@ -72,18 +88,56 @@ class GaussianPart(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.source = source = self.source
-        # The first word of a frame is its kind; the one behind it begins the image.
-        kind, first = Signal(init=1), Signal()
-        with m.If(self.s_axis_cfg_tvalid):
-            m.d.sync += [kind.eq(self.s_axis_cfg_tlast), first.eq(kind)]
+        connect_load(m, self, source.load)
         m.d.comb += [
-            self.s_axis_cfg_tready.eq(1),
-            source.load.valid.eq(self.s_axis_cfg_tvalid & ~kind),
-            source.load.payload.word.eq(self.s_axis_cfg_tdata),
-            source.load.payload.first.eq(first),
             self.m_axis_tdata.eq(source.samples.payload),
             self.m_axis_tvalid.eq(source.samples.valid),
             source.samples.ready.eq(self.m_axis_tready),
+        ]
+        return m
+
+
+def core_lanes(config: BlockConfig, folding: StageFolding) -> tuple[int, int]:
+    """Channels to an input beat and to an output beat of a :class:`CorePart`."""
+    group = config.hidden if config.kernel == "dense" else folding.pe
+    return group, folding.requantizers(config.stage("spatial"))
+
+
+class CorePart(wiring.Component):
+    """The 3x3 core of a block: line buffer and matrix-vector unit, as they stand in the block.
+
+    ``s_axis`` takes the hidden activations of frames, ``m_axis`` gives them convolved, ``s_axis_cfg`` takes the stage's
+    parameters behind a word for the kind of frame.
+    """
+
+    def __init__(self, config: BlockConfig, folding: StageFolding) -> None:
+        self.config, self.folding, self.stage = config, folding, config.stage("spatial")
+        self.group, outputs = core_lanes(config, folding)
+        super().__init__(
+            {
+                **input_stream("s_axis", self.group * HIDDEN.bits),
+                **input_stream("s_axis_cfg", CONFIGURATION_WORD_BITS),
+                **output_stream("m_axis", outputs * HIDDEN.bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.lines = lines = LineBuffer(config.height, config.width, config.hidden, self.group, HIDDEN)
+        m.submodules.unit = unit = MatrixVectorUnit(self.stage, self.folding.simd, self.folding.pe)
+        connect_load(m, self, unit.load)
+        before, after = lines.o.payload.shape().length, unit.i.payload.shape().length
+        m.submodules.resize = resize = Resize(shape_of(HIDDEN), before, after)
+        wiring.connect(m, lines.o, resize.i)
+        wiring.connect(m, resize.o, unit.i)
+        m.d.comb += [
+            Value.cast(lines.i.payload).eq(self.s_axis_tdata),
+            lines.i.valid.eq(self.s_axis_tvalid),
+            self.s_axis_tready.eq(lines.i.ready),
+            self.m_axis_tdata.eq(unit.o.payload),
+            self.m_axis_tvalid.eq(unit.o.valid),
+            unit.o.ready.eq(self.m_axis_tready),
         ]
         return m
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
 from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
+from .ends import SinkEnd, SourceEnd
 from .rules import StreamError, StreamRules
 from .stalls import NO_STALLS, Stalls
 
@@ -85,36 +84,25 @@ class Bench:
 
 
 class Source:
-    """Sends frames into a stream, beat by beat, in order.
-
-    While it offers nothing, payload and ``tlast`` are the inverse of the last beat's, so that a design that looks at
-    them then is found out.
+    """Sends frames into a stream, beat by beat, in order; see :class:`quietbar_cosim.ends.SourceEnd`.
 
     Attributes:
-        sent: beats taken by the design since the last reset.
         held: True while the source offers nothing, as during a reset.
     """
 
     def __init__(self, bench: Bench, name: str, stalls: Stalls = NO_STALLS) -> None:
         self.bench, self.name = bench, name
         self._data, self._valid, self._ready, self._last = _signals(bench.design, name)
-        self._mask = (1 << len(self._data)) - 1
-        self._queue: deque[tuple[int, int]] = deque()
-        self.held, self.sent = True, 0
-        self._offering = False
+        self._end = SourceEnd(len(self._data), stalls)
+        self.stall, self.send = self._end.stall, self._end.send
+        self.held = True
         self._valid.value = 0
-        self.stall(stalls)
         cocotb.start_soon(self._drive())
 
-    def stall(self, stalls: Stalls) -> None:
-        """From now on stall by this pattern, from its beginning."""
-        self._stalls = stalls.cycles()
-
-    def send(self, beats: Iterable[int]) -> None:
-        """Queue one frame: its beats as unsigned integers; the last one carries ``tlast``."""
-        frame = list(beats)
-        self._queue.extend((beat, 0) for beat in frame[:-1])
-        self._queue.append((frame[-1], 1))
+    @property
+    def sent(self) -> int:
+        """Beats taken by the design since the last reset."""
+        return self._end.sent
 
     async def finish(self, patience: int = PATIENCE) -> None:
         """Wait until every queued beat was taken.
@@ -123,79 +111,59 @@ class Source:
             StreamError: none was for ``patience`` cycles.
         """
         idle, sent = 0, self.sent
-        while self._queue:
+        while self._end.waiting:
             await self.bench.edge
             idle, sent = (idle + 1 if self.sent == sent else 0), self.sent
             if idle > patience:
-                what = f"{self.sent} beats taken, {len(self._queue)} left, none for {patience} cycles"
+                what = f"{self.sent} beats taken, {self._end.waiting} left, none for {patience} cycles"
                 raise StreamError(f"{self.name}_tready", self.bench.cycle, what)
 
     def clear(self) -> None:
         """Drop what is queued and offer nothing."""
-        self._queue.clear()
-        self._offering, self.sent = False, 0
+        self._end.clear()
         self._valid.value = 0
 
     async def _drive(self) -> None:
-        edge, queue = self.bench.edge, self._queue
+        edge, end = self.bench.edge, self._end
         while True:
             await edge
             if self.held:
                 continue
-            stalled = next(self._stalls)
-            if self._offering:
-                if self._ready.value != 1:
-                    continue
-                beat, last = queue.popleft()
-                self.sent += 1
-                if queue and not stalled:
-                    self._put(*queue[0])
-                    continue
-                self._valid.value = 0
-                self._offering = False
-                self._put(beat ^ self._mask, 1 - last)
-            elif queue and not stalled:
-                self._valid.value = 1
-                self._offering = True
-                self._put(*queue[0])
-
-    def _put(self, beat: int, last: int) -> None:
-        self._data.value = beat
-        if self._last is not None:
-            self._last.value = last
+            ready = bool(end.valid) and _bit(self._ready) is True
+            if end.step(ready):
+                self._valid.value = end.valid
+                self._data.value = end.payload
+                if self._last is not None:
+                    self._last.value = end.last
 
 
 class Sink:
-    """Takes beats from a stream and holds it to its rules.
+    """Takes beats from a stream and holds it to its rules; see :class:`quietbar_cosim.ends.SinkEnd`.
 
     Attributes:
-        beats: payloads taken and not yet handed out, as unsigned integers.
-        last_cycle: number of the cycle in which the last beat was taken.
         held: True while the sink takes nothing and looks at nothing, as during a reset.
     """
 
     def __init__(self, bench: Bench, name: str, stalls: Stalls = NO_STALLS, frame_beats: int | None = None) -> None:
         self.bench, self.name = bench, name
         self._data, self._valid, self._ready, self._last = _signals(bench.design, name)
-        self.rules = StreamRules(name, frame_beats)
-        self.beats: list[int] = []
-        self.last_cycle = 0
+        self._end = SinkEnd(name, stalls, frame_beats)
+        self.stall, self.beats = self._end.stall, self._end.beats
         self.held = True
-        self._taking = False
         self._ready.value = 0
-        self.stall(stalls)
         cocotb.start_soon(self._drive())
 
-    def stall(self, stalls: Stalls) -> None:
-        """From now on stall by this pattern, from its beginning."""
-        self._stalls, self._patient = stalls.cycles(), stalls.kind == "patient"
+    @property
+    def last_cycle(self) -> int:
+        """Number of the cycle in which the last beat was taken."""
+        return self._end.last_cycle
 
     def frame(self, beats: int | None) -> None:
         """From now on expect ``tlast`` on every so many beats; None: anywhere."""
-        self.rules = StreamRules(self.name, beats)
+        self._end.rules = StreamRules(self.name, beats)
 
     async def receive(self, count: int, patience: int = PATIENCE) -> list[int]:
-        """Wait for the next ``count`` beats and hand them out.
+        """Wait for the next ``count`` beats and hand them out, as unsigned integers.
 
         Raises:
             StreamError: none came for ``patience`` cycles.
@@ -212,13 +180,11 @@ class Sink:
 
     def clear(self) -> None:
         """Drop what was received; the next beat begins a frame."""
-        self.beats.clear()
-        self.rules.forget()
-        self._taking = False
+        self._end.clear()
         self._ready.value = 0
 
     async def _drive(self) -> None:
-        edge = self.bench.edge
+        edge, end = self.bench.edge, self._end
         while True:
             await edge
             if self.held:
@@ -228,16 +194,8 @@ class Sink:
             if valid:
                 payload = _unsigned(self._data)
                 last = None if self._last is None else _bit(self._last)
-            if self.rules.observe(self.bench.cycle, valid, self._taking, payload, last):
-                assert payload is not None
-                self.beats.append(payload)
-                self.last_cycle = self.bench.cycle
-            taking = not next(self._stalls)
-            if self._patient:
-                taking = bool(valid) and not self._taking
-            if taking != self._taking:
-                self._taking = taking
-                self._ready.value = int(taking)
+            if end.step(self.bench.cycle, valid, payload, last):
+                self._ready.value = end.ready
 
 
 def _signals(design: Any, name: str) -> tuple[Any, Any, Any, Any]:

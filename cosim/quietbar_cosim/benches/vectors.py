@@ -32,6 +32,7 @@ class Streams:
 
         self.configuration, self.input = source("s_axis_cfg"), source("s_axis")
         self.output: Sink = bench.sink(f"{vectors.prefix}m_axis")
+        self.error = getattr(bench.design, f"{vectors.prefix}error", None)
 
 
 @cocotb.test()
@@ -62,8 +63,8 @@ async def run_job(bench: Bench, streams: Streams, vectors: Vectors, scenario: Sc
     begun, clock = await start(bench, streams, vectors, scenario), time.perf_counter()
     beats = await streams.output.receive(len(vectors.expected))
     cycles, seconds = streams.output.last_cycle - begun, time.perf_counter() - clock
-    if hasattr(bench.design, "error") and int(bench.design.error.value):
-        raise StreamError("error", bench.cycle, f"is {int(bench.design.error.value):#x}")
+    if streams.error is not None and int(streams.error.value):
+        raise StreamError("error", bench.cycle, f"is {int(streams.error.value):#x}")
     if streams.input is not None:
         await streams.input.finish()
         await bench.cycles(DRAIN_CYCLES)

@@ -1,0 +1,35 @@
+"""Faults planted in the source text of the hardware, one at a time, to see that the checkers catch them."""
+
+from __future__ import annotations
+import __future__
+
+import contextlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from quietbar.contract.errors import require
+
+
+@contextlib.contextmanager
+def planted(owner: type, method: str, old: str, new: str) -> Iterator[None]:
+    """Within the context, ``owner.method`` is compiled from its source with ``old`` replaced by ``new``.
+
+    Raises:
+        ConfigurationError: ``old`` does not occur exactly once, as when the source has changed since the fault was
+            thought out.
+    """
+    function: Callable[..., Any] = inspect.getattr_static(owner, method)
+    source = textwrap.dedent(inspect.getsource(function))
+    require(
+        source.count(old) == 1, f"{owner.__name__}.{method}", old, f"once in its source, not {source.count(old)} times"
+    )
+    code = compile(source.replace(old, new), f"<{method} with a fault>", "exec", __future__.annotations.compiler_flag)
+    space: dict[str, Any] = dict(function.__globals__)
+    exec(code, space)
+    setattr(owner, method, space[method])
+    try:
+        yield
+    finally:
+        setattr(owner, method, function)
