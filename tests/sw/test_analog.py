@@ -15,6 +15,8 @@ from quietbar import analog
 from quietbar.contract.errors import ConfigurationError, QuietbarError
 from quietbar.models import create
 from quietbar.noise import Chip, Variation, presets
+from quietbar.sharpness import SharpnessAware
+from quietbar.training import fit
 
 ALL = Variation(sigma=0.3, gain_mismatch=0.1, offset_mismatch=0.2, seconds=86_400, nu=0.01)
 
@@ -456,3 +458,32 @@ def test_training_on_a_noisy_chip_lowers_the_loss(digits, inputs):
         optimizer.step()
         losses.append(float(loss.detach()))
     assert sum(losses[-3:]) < 0.5 * sum(losses[:3])
+
+
+def test_training_on_a_noisy_chip_resumes_bit_for_bit(tmp_path, digits, inputs):
+    data = [(inputs[start : start + 8], torch.arange(8)) for start in (0, 8, 16)]
+
+    class Killed(Exception):
+        pass
+
+    def train(checkpoint, state_is_kept=True, on_epoch=None):
+        noisy = converted(digits, inputs, ALL)
+        optimizer = SharpnessAware(
+            torch.optim.SGD(noisy.parameters(), lr=0.01, momentum=0.9), model=noisy, same_noise=True
+        )
+        sources = [analog.NoiseState(noisy)] if state_is_kept else []
+        fit(noisy, data, optimizer, 3, generators=sources, checkpoint=checkpoint, on_epoch=on_epoch, progress=False)
+        return [value.clone() for value in noisy.state_dict().values()]
+
+    def die(epoch, _):
+        if epoch == 2:
+            raise Killed
+
+    straight = train(None)
+    for state_is_kept in (True, False):
+        path = tmp_path / f"{state_is_kept}.pt"
+        with pytest.raises(Killed):
+            train(path, state_is_kept, die)
+        resumed = train(path, state_is_kept)
+        same = all(torch.equal(one, two) for one, two in zip(straight, resumed, strict=True))
+        assert same is state_is_kept, "without the noise's state the check must fail"
