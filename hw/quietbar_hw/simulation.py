@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from amaranth.hdl import Cat, ClockDomain, Module
 from amaranth.lib import data
 from amaranth.sim import Simulator
 
@@ -13,6 +14,19 @@ from amaranth.sim import Simulator
 def pack(elements: Sequence[int], bits: int) -> int:
     """Elements (two's complement, ``bits`` each) as one integer, the first in the low bits."""
     return sum((element & ((1 << bits) - 1)) << (bits * place) for place, element in enumerate(elements))
+
+
+class AxiStream:
+    """The AXI4-Stream ``name`` of flat ports, seen as a stream: the payload is ``tdata`` below ``tlast``."""
+
+    def __init__(self, component: Any, name: str) -> None:
+        self.payload = Cat(getattr(component, f"{name}_tdata"), getattr(component, f"{name}_tlast"))
+        self.valid, self.ready = getattr(component, f"{name}_tvalid"), getattr(component, f"{name}_tready")
+
+
+def stream_of(component: Any, name: str) -> Any:
+    """The stream ``name`` of a component, an Amaranth stream or an AXI4-Stream of flat ports."""
+    return getattr(component, name) if hasattr(component, name) else AxiStream(component, name)
 
 
 def run_streams(
@@ -28,7 +42,7 @@ def run_streams(
     """Feed streams of a component and collect from others; what they delivered, and ``"cycles"``.
 
     Args:
-        component: with its streams as attributes named in ``inputs`` and ``outputs``.
+        component: with its streams named as in ``inputs`` and ``outputs``; see :func:`stream_of`.
         inputs: payloads for each input stream, in order; raw integers, or whatever the payload's layout takes.
         outputs: number of payloads to collect from each output stream; the simulation ends when all have come.
         load: names of inputs that are fed to their end before the others begin.
@@ -48,7 +62,7 @@ def run_streams(
         return stall > 0 and source.random() < stall
 
     def driver(name: str) -> Any:
-        port, source = getattr(component, name), random.Random(f"{seed} {name}")
+        port, source = stream_of(component, name), random.Random(f"{seed} {name}")
 
         async def process(context: Any) -> None:
             while loading and name not in loading:
@@ -58,21 +72,25 @@ def run_streams(
                     await context.tick()
                 context.set(port.payload, payload)
                 context.set(port.valid, 1)
-                await context.tick().until(port.ready)
+                taken = False
+                while not taken:
+                    *_, taken = await context.tick().sample(port.ready)
                 context.set(port.valid, 0)
             loading.discard(name)
 
         return process
 
     def monitor(name: str) -> Any:
-        port, source = getattr(component, name), random.Random(f"{seed} {name}")
+        port, source = stream_of(component, name), random.Random(f"{seed} {name}")
 
         async def process(context: Any) -> None:
             while len(found[name]) < outputs[name]:
                 while pause(source):
                     await context.tick()
                 context.set(port.ready, 1)
-                (payload,) = await context.tick().sample(port.payload).until(port.valid)
+                valid = False
+                while not valid:
+                    *_, valid, payload = await context.tick().sample(port.valid, port.payload)
                 context.set(port.ready, 0)
                 found[name].append(list(payload) if isinstance(payload, data.Const) else payload)
 
@@ -87,7 +105,10 @@ def run_streams(
                 {name: f"{len(payloads)} of {outputs[name]}" for name, payloads in found.items()}
             )
 
-    simulator = Simulator(component)
+    top = Module()
+    top.domains.sync = ClockDomain()
+    top.submodules.component = component
+    simulator = Simulator(top)
     simulator.add_clock(1e-8)
     for name in inputs:
         simulator.add_testbench(driver(name), background=True)

@@ -22,12 +22,12 @@ class LineBuffer(wiring.Component):
     positions of the window in raster order with ``group`` channels each.
 
     Rows lie in a ring of memory banks. The reader goes over the frame column by column (a column being three pixels on
-    top of each other) and keeps the two columns before, so each pixel is read once for each row of windows it is in. The
-    window round a pixel leaves when the column to the right of it has come in. At the end of a frame that column belongs
-    to the next frame: if it is not there yet the last window leaves without it, so no frame ever waits for the next.
+    top of each other) and keeps the two columns before, so each pixel is read once for each row of windows it is in.
+    The window round a pixel leaves while the column to the right of it is read. At the end of a frame that column is
+    the next frame's first: if it is not there yet the last window leaves without it, so no frame waits for the next.
 
-    Timing: a transfer every cycle at both ends, frames back to back, as long as pixels come in time. The first window of
-    a frame can leave `LATENCY` cycles after the last transfer of the pixel that ends it.
+    Timing: a transfer every cycle at both ends, frames back to back, as long as pixels come in time. A window can leave
+    `LATENCY` cycles after the last transfer of the last pixel in it.
 
     Members:
         i: In(stream of ``group`` elements).

@@ -27,7 +27,7 @@ from quietbar.contract.requantize import (
 from ..arithmetic import Requantizer, shape_of
 from ..counting import Loop, step_through
 from ..storage import storage
-from ..stream import LOAD, ResultQueue, delay
+from ..stream import LOAD, Queue, ResultQueue, delay
 from .folding import ADDENDS, StageFolding, tree_levels
 from .replay import Replay
 
@@ -44,6 +44,16 @@ def add_up(m: Module, terms: Sequence[Value], name: str) -> Value:
             sums.append(partial)
         terms, level = sums, level + 1
     return terms[0]
+
+
+def sum_latency(simd: int) -> int:
+    """Cycles from inputs to their weighted sum: operands, products, adder tree."""
+    return 2 + len(tree_levels(simd))
+
+
+def product_latency(simd: int) -> int:
+    """Cycles from the last inputs of a fold to its first outputs: sum, total, choice, bias, requantiser, queue."""
+    return sum_latency(simd) + 3 + Requantizer.LATENCY + Queue.LATENCY
 
 
 def image_words(stage: Stage) -> int:
@@ -75,7 +85,7 @@ class MatrixVectorUnit(wiring.Component):
     Each cycle takes ``simd`` inputs and feeds them to ``pe`` outputs. A vector is folded ``inputs / simd`` times over
     its inputs, and that ``outputs / pe`` times over its outputs. Where the input is shared by all outputs, `Replay`
     repeats it for each fold of the outputs. In a depthwise stage each output reads ``inputs`` elements of its own: a
-    transfer brings ``simd`` elements for each of ``pe`` outputs, element by element, all outputs of the fold side by side.
+    transfer brings ``simd`` elements for each of ``pe`` outputs, those of the same place next to each other.
 
     Finished accumulators are requantised as slowly as they come, by `StageFolding.requantizers` requantisers, which is
     also the number of outputs in a transfer.
@@ -119,11 +129,7 @@ class MatrixVectorUnit(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from the last inputs of a fold to the first of its outputs."""
-        return self._arrival + 1
-
-    @property
-    def _arrival(self) -> int:
-        return self._sum_age + 1 + 2 + Requantizer.LATENCY
+        return product_latency(self.simd)
 
     @property
     def _burst(self) -> int:
@@ -138,7 +144,7 @@ class MatrixVectorUnit(wiring.Component):
             wiring.connect(m, wiring.flipped(self.i), replay.i)
             operands = replay.o
 
-        depth = ResultQueue.credit(self._arrival, self._burst, self.input_folds)
+        depth = ResultQueue.credit(self.latency - Queue.LATENCY, self._burst, self.input_folds)
         m.submodules.results = results = ResultQueue(self.o.payload.shape(), depth, self._burst)
         wiring.connect(m, results.o, wiring.flipped(self.o))
 
@@ -151,7 +157,7 @@ class MatrixVectorUnit(wiring.Component):
 
         values = delay(m, operands.payload, 1, "operands")
         weights, channels = self._parameters(m)
-        age = self._sum_age
+        age = sum_latency(self.simd)
         total = self._totals(
             m,
             [self._weighted_sum(m, pe, values, ram, address.counter) for pe, ram in enumerate(weights)],
@@ -161,11 +167,6 @@ class MatrixVectorUnit(wiring.Component):
         )
         self._emit(m, total, delay(m, going & last, age + 1, "finished", reset_less=False), channels, results)
         return m
-
-    @property
-    def _sum_age(self) -> int:
-        """Cycles from operands at the input to their weighted sum: operands, products, adder tree."""
-        return 2 + len(tree_levels(self.simd))
 
     def _weighted_sum(self, m: Module, pe: int, values: Value, weights: memory.Memory, address: Value) -> Value:
         """One processing element's sum over the ``simd`` operands of a cycle."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, ResetInserter, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -45,7 +45,6 @@ class DenoisingBlock(wiring.Component):
         folding.check(config)
         self.config, self.folding = config, folding
         self.sampling = config.mode == "sampling"
-        self.noise_lanes = max(1, folding.lanes // 2)
         self.skip_depth = skip_depth(config, folding)
         activations = data.ArrayLayout(shape_of(config.activation), folding.lanes)
         self.loads = tuple(stage.name for stage in config.stages) + (("noise",) if self.sampling else ())
@@ -99,17 +98,23 @@ class DenoisingBlock(wiring.Component):
             wiring.connect(m, getattr(spread, f"o_{index}"), head.i)
             self._chain(m, f"from_{head.stage.name}", head.o, getattr(subtract, head.stage.name))
         if self.sampling:
-            m.submodules.noise = noise = GaussianSource(self.noise_lanes)
+            m.submodules.noise = noise = GaussianSource(folding.noise_lanes)
             wiring.connect(m, wiring.flipped(self.load_noise), noise.load)
-            self._chain(m, "from_noise", noise.samples, subtract.noise)
+            # A frame may end in the middle of a pair of samples: a new seed drops the other half.
+            seeding = self.load_noise.valid & self.load_noise.payload.first
+            self._chain(m, "from_noise", noise.samples, subtract.noise, restart=seeding)
         return m
 
-    def _chain(self, m: Module, name: str, source: Any, target: Any) -> None:
-        """Connect two streams of the same elements, through a `Resize` where they are grouped differently."""
+    def _chain(self, m: Module, name: str, source: Any, target: Any, restart: Value | None = None) -> None:
+        """Connect two streams of the same elements, through a `Resize` where they are grouped differently.
+
+        What the `Resize` holds of a group is dropped while ``restart`` is high.
+        """
         before, after = source.payload.shape(), target.payload.shape()
         if before.length == after.length:
             wiring.connect(m, source, target)
             return
-        m.submodules[name] = resize = Resize(after.elem_shape, before.length, after.length)
+        resize = Resize(after.elem_shape, before.length, after.length)
+        m.submodules[name] = resize if restart is None else ResetInserter(restart)(resize)
         wiring.connect(m, source, resize.i)
         wiring.connect(m, resize.o, target)

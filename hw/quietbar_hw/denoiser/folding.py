@@ -37,6 +37,11 @@ class Folding:
         """The folding of a stage."""
         return {"reduce": self.reduce, "spatial": self.spatial}.get(stage.name, self.head)
 
+    @property
+    def noise_lanes(self) -> int:
+        """Pairs of Gaussian samples that are made at a time (sampling mode)."""
+        return max(1, self.lanes // 2)
+
     def group(self, config: BlockConfig) -> int:
         """Channels whose windows leave the line buffer side by side."""
         return config.hidden if config.kernel == "dense" else self.spatial.pe

@@ -30,7 +30,7 @@ class Error(enum.IntFlag):
     PARAMETER_RANGE = 8
     """A parameter outside its number format. Parameters are not configured; send them again."""
     NOT_CONFIGURED = 16
-    """Data was offered while parameters, or the seed in sampling mode, were missing. It waits until they are there."""
+    """Data was offered while parameters, or the seed in sampling mode, were missing and not under way. It waits."""
 
 
 ERROR_BITS = max(Error).bit_length()
@@ -39,10 +39,11 @@ ERROR_BITS = max(Error).bit_length()
 class AxiDenoiser(wiring.Component):
     """A denoising block between AXI4-Streams.
 
-    Data: ``lanes`` elements of 8 bits to a beat, channel-last raster order, the low channel in the low bits; ``tlast`` on
-    the last beat of a frame, in and out. Configuration: frames of 32-bit words as in :mod:`quietbar.contract.stream`:
-    PARAMETERS, and in sampling mode SEED with ``noise_lanes`` lanes. Data waits until all that is configured. A new
-    configuration frame is accepted when all frames that were begun have come out; until then no other frame is begun.
+    Data: ``lanes`` elements of 8 bits to a beat, channel-last raster order, the low channel in the low bits; ``tlast``
+    on the last beat of a frame, in and out. Configuration: frames of 32-bit words as in
+    :mod:`quietbar.contract.stream`: PARAMETERS, and in sampling mode SEED with ``noise_lanes`` lanes. Data waits until
+    all that is configured. A new configuration frame is accepted when all frames that were begun have come out; until
+    then no other frame is begun.
 
     Timing: all outputs of the streams obey AXI4-Stream's rules; ``tready`` of an input may depend on its ``tvalid`` in
     the same cycle. ``rst`` is synchronous and high-active. Cycles: :mod:`quietbar_hw.denoiser.timing`.
@@ -59,9 +60,9 @@ class AxiDenoiser(wiring.Component):
     """
 
     def __init__(self, config: BlockConfig, folding: Folding) -> None:
+        folding.check(config)
         self.config, self.folding = config, folding
-        self.block = DenoisingBlock(config, folding)
-        self.noise_lanes = self.block.noise_lanes
+        self.noise_lanes = folding.noise_lanes
         bits = folding.lanes * config.activation.bits
         super().__init__(
             {
@@ -83,7 +84,7 @@ class AxiDenoiser(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.block = block = self.block
+        m.submodules.block = block = DenoisingBlock(self.config, self.folding)
         m.submodules.configuration = configuration = Configuration(self.config, self.noise_lanes)
         for name in block.loads:
             port = f"load_{name}"
@@ -131,7 +132,7 @@ class AxiDenoiser(wiring.Component):
             Error.CONFIGURATION_LENGTH: configuration.length_error,
             Error.CONFIGURATION_KIND: configuration.kind_error,
             Error.PARAMETER_RANGE: configuration.value_error,
-            Error.NOT_CONFIGURED: self.s_axis_tvalid & ~configuration.configured,
+            Error.NOT_CONFIGURED: self.s_axis_tvalid & ~configuration.configured & ~configuration.busy,
         }
         for error, cause in causes.items():
             with m.If(cause):

@@ -1,0 +1,133 @@
+# amaranth: UnusedElaboratable=no
+"""The Gaussian source gives the contract's samples, whatever the lanes, the stalls and the moment of seeding."""
+
+import pytest
+from amaranth.sim import Simulator
+
+from quietbar.contract import ConfigurationError, gaussian
+from quietbar.contract.stream import seed_frame
+from quietbar.contract.uniform import leap, output, seed_state
+from quietbar_hw.gaussian import GaussianSource
+from quietbar_hw.gaussian.interpolation import Interpolation
+from quietbar_hw.gaussian.uniform import UniformSource
+from quietbar_hw.simulation import run_streams
+
+SEED_HIGH = (1 << 64) - 1
+
+
+def seed_words(seed, lanes):
+    """The payloads that seed a source, the first marked."""
+    return [{"word": word, "first": index == 0} for index, word in enumerate(seed_frame(seed, lanes)[1:])]
+
+
+def samples_of(source, seed, count, **options):
+    transfers = count // (2 * source.lanes)
+    found = run_streams(source, {"load": seed_words(seed, source.lanes)}, {"samples": transfers}, **options)
+    return [sample for transfer in found["samples"] for sample in transfer]
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4])
+def test_lanes_of_the_uniform_source_share_one_sequence(lanes):
+    source, found = UniformSource(lanes), []
+
+    async def bench(context):
+        for payload in seed_words(99, lanes):
+            context.set(source.load.payload, payload)
+            context.set(source.load.valid, 1)
+            await context.tick()
+        context.set(source.load.valid, 0)
+        context.set(source.step, 1)
+        while len(found) < 48:
+            assert context.get(source.loaded)
+            found.extend(context.get(source.draws))
+            await context.tick()
+
+    simulator = Simulator(source)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert found == [output(leap(seed_state(99), draw + 1)) for draw in range(len(found))]
+
+
+@pytest.mark.parametrize("table", [gaussian.LOGARITHM, gaussian.SQUARE_ROOT, gaussian.SINE])
+def test_tables_are_interpolated_as_in_the_contract(table):
+    component, found = Interpolation(table), []
+    last = (1 << table.rest_bits) - 1
+    places = [(index, rest) for index in range(0, 1 << table.index_bits, 5) for rest in (0, last // 2, last)]
+    places.append(((1 << table.index_bits) - 1, last))
+
+    async def bench(context):
+        for index, rest in places + [(0, 0)] * Interpolation.LATENCY:
+            context.set(component.index, index)
+            context.set(component.rest, rest)
+            found.append(context.get(component.value))
+            await context.tick()
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert found[Interpolation.LATENCY :] == [table.value(*place) for place in places]
+
+
+@pytest.mark.parametrize(("lanes", "seed", "stall"), [(1, 0, 0.0), (1, 7, 0.3), (2, SEED_HIGH, 0.3), (4, 7, 0.0)])
+def test_equals_the_contract(lanes, seed, stall):
+    assert samples_of(GaussianSource(lanes), seed, 2048, stall=stall) == gaussian.samples(seed, 2048)
+
+
+def test_gives_a_transfer_every_cycle():
+    source = GaussianSource(1)
+    cycles = [run_streams(source, {"load": seed_words(1, 1)}, {"samples": count})["cycles"][0] for count in (10, 110)]
+    assert cycles[1] - cycles[0] == 100
+    last_word = len(seed_words(1, 1)) - 1
+    assert cycles[0] == last_word + GaussianSource.LATENCY + 10
+
+
+class AdvancedUnderStall(GaussianSource):
+    """The fault that stalls must bring to light: the uniform source goes on while the stream stands."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += m.submodules.uniform.step.eq(m.submodules.uniform.loaded)
+        return m
+
+
+def test_catches_a_source_that_advances_under_stall():
+    expected = gaussian.samples(5, 400)
+    assert samples_of(AdvancedUnderStall(1), 5, 400) == expected, "without stalls nothing is to be seen"
+    assert samples_of(AdvancedUnderStall(1), 5, 400, stall=0.5) != expected
+
+
+@pytest.mark.parametrize("moment", [0, 1, 9, 10, 11, 19, 40, 41])
+def test_seeding_starts_afresh_at_any_moment(moment):
+    """A new seed, also in the middle of loading one, throws away whatever is under way."""
+    source, found = GaussianSource(1), []
+
+    async def load(context, seed, count=None):
+        for payload in seed_words(seed, 1)[:count]:
+            context.set(source.load.payload, payload)
+            context.set(source.load.valid, 1)
+            await context.tick()
+        context.set(source.load.valid, 0)
+
+    async def bench(context):
+        await load(context, 1, min(moment, 10))
+        context.set(source.samples.ready, moment % 2)
+        await context.tick().repeat(max(1, moment - 10))
+        await load(context, 2)
+        context.set(source.samples.ready, 1)
+        while len(found) < 64:
+            if context.get(source.samples.valid):
+                found.extend(context.get(source.samples.payload))
+            await context.tick()
+
+    simulator = Simulator(source)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert found == gaussian.samples(2, 64)
+
+
+def test_refuses_a_number_of_lanes():
+    with pytest.raises(ConfigurationError, match=r"gaussian_source.lanes = 0: must be an integer from 1 to 64"):
+        UniformSource(0)
