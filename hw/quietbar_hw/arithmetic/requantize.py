@@ -61,6 +61,8 @@ class Requantizer(wiring.Component):
 
         # Rounding adds one to `fine` and drops its last bit: compared before that, the range is twice as fine.
         rounded = Signal(self.target.bits)
+        value = Signal.like(self.value, name="clamped", reset_less=True)
+        m.d.comb += self.value.eq(value)
         m.d.comb += rounded.eq((fine[: self.target.bits + 1] + 1) >> 1)
         above, below = fine > 2 * self.target.high, fine < 2 * self.target.low - 1
         with m.If(self.enable):
@@ -70,6 +72,6 @@ class Requantizer(wiring.Component):
                 coarse.eq(product >> Cat(Const(0, COARSE_STEP_BITS), places[COARSE_STEP_BITS:])),
                 places_left.eq(places[:COARSE_STEP_BITS]),
                 fine.eq(coarse >> places_left),
-                self.value.eq(Mux(above, self.target.high, Mux(below, self.target.low, rounded))),
+                value.eq(Mux(above, self.target.high, Mux(below, self.target.low, rounded))),
             ]
         return m

@@ -81,14 +81,16 @@ class BoxMuller(wiring.Component):
             negative = delay(m, signs[name], self.LATENCY - 2, f"{name}_sign")
             product = Signal(RADIUS_VALUE_BITS + len(sine.value), name=f"{name}_product", reset_less=True)
             length = Signal(SAMPLE.bits - 1, name=f"{name}_length")
+            sample = Signal(shape_of(SAMPLE), name=f"{name}_sample", reset_less=True)
             m.d.comb += [
                 sine.index.eq(word[SINE.rest_bits : ANGLE_BITS]),
                 sine.rest.eq(word[: SINE.rest_bits]),
+                getattr(self, name).eq(sample),
                 length.eq((product + (1 << (PRODUCT_SHIFT - 1))) >> PRODUCT_SHIFT),
             ]
             m.d.sync += [
                 product.eq(radius * sine.value),
-                getattr(self, name).eq(Mux(negative, -length, length)),
+                sample.eq(Mux(negative, -length, length)),
             ]
         return m
 

@@ -42,12 +42,13 @@ class Interpolation(wiring.Component):
         line = Signal(row, reset_less=True)
         product = Signal(table.slope_bits + table.rest_bits + 1, reset_less=True)
         base = Signal(table.base_bits, reset_less=True)
+        value = Signal(len(self.value), reset_less=True)
         odd_rest = Cat(Const(1, 1), delay(m, self.rest, 2, "rest"))
-        m.d.comb += port.addr.eq(self.index)
+        m.d.comb += [port.addr.eq(self.index), self.value.eq(value)]
         m.d.sync += [
             line.eq(port.data),
             product.eq(line.slope * odd_rest),
             base.eq(line.base),
-            self.value.eq(base + ((product + (1 << table.rest_bits)) >> (table.rest_bits + 1))),
+            value.eq(base + ((product + (1 << table.rest_bits)) >> (table.rest_bits + 1))),
         ]
         return m

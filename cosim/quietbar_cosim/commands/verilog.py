@@ -1,0 +1,112 @@
+"""Write Verilog: the denoisers of a bundle, or the engines with shapes given here.
+
+For each design there will be NAME.v, NAME.vlt (Verilator's waivers, with reasons) and NAME.json (parameters, ports,
+versions, hashes), and the Verilog has passed `verilator --lint-only -Wall`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ENGINES = ("denoiser", "crossbar")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "engines", nargs="*", metavar="ENGINE", help="of denoiser, crossbar (default: both, or the bundle's denoisers)"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("build/verilog"), help="where the files go (%(default)s)")
+    parser.add_argument("--bundle", type=Path, help="take the denoisers' shapes from this bundle")
+    parser.add_argument("--tap", action="append", metavar="NAME", help="only this tap of the bundle (repeatable)")
+
+    denoiser = parser.add_argument_group("denoiser")
+    denoiser.add_argument("--channels", type=int, default=16, help="depth of the tap (%(default)s)")
+    denoiser.add_argument("--hidden", type=int, help="width of the bottleneck (channels / 4)")
+    denoiser.add_argument("--height", type=int, default=32, help="rows of a frame (%(default)s)")
+    denoiser.add_argument("--width", type=int, default=32, help="columns of a frame (%(default)s)")
+    denoiser.add_argument("--kernel", default="depthwise", help="of the 3x3 stage: depthwise or dense (%(default)s)")
+    denoiser.add_argument("--mode", default="mean", help="what is subtracted: mean or sampling (%(default)s)")
+    denoiser.add_argument("--signed", action="store_true", help="activations are signed")
+    denoiser.add_argument("--fraction-bits", type=int, default=4, help="of the noise estimate (%(default)s)")
+    denoiser.add_argument("--lanes", type=int, help="channels to a beat (the first of 4, 2, 1 that divides them)")
+    denoiser.add_argument("--cycles-per-pixel", type=int, help="more than the streams need saves multipliers")
+
+    crossbar = parser.add_argument_group("crossbar")
+    crossbar.add_argument("--rows", type=int, default=64, help="inputs of the tile (%(default)s)")
+    crossbar.add_argument("--columns", type=int, default=64, help="outputs of the tile (%(default)s)")
+    crossbar.add_argument("--dac-bits", type=int, default=8, help="of an input code (%(default)s)")
+    crossbar.add_argument("--adc-bits", type=int, default=8, help="of an output code (%(default)s)")
+    crossbar.add_argument("--rows-per-cycle", type=int, default=8, help="rows added in a cycle (%(default)s)")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Write, lint and list the designs."""
+    from quietbar.contract.errors import require, require_choice
+    from quietbar_hw.verilog import lint, write_verilog
+
+    for engine in arguments.engines:
+        require_choice("ENGINE", engine, ENGINES)
+    require(not arguments.tap or arguments.bundle is not None, "--tap", arguments.tap, "left out without --bundle")
+    engines = arguments.engines or (["denoiser"] if arguments.bundle else ENGINES)
+
+    for engine in engines:
+        for name, component, extra in (_denoisers if engine == "denoiser" else _crossbars)(arguments):
+            files = write_verilog(component, arguments.folder, name, extra=extra)
+            lint(files)
+            print(f"{files.verilog}: {_summary(component)}")
+    return 0
+
+
+def _denoisers(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    from quietbar.contract import BlockConfig
+    from quietbar_cosim.blocks import choose_folding
+    from quietbar_hw.denoiser import AxiDenoiser, Folding
+
+    def folding(config: BlockConfig) -> Folding:
+        lanes = arguments.lanes or choose_folding(config).lanes
+        return Folding.choose(config, lanes, arguments.cycles_per_pixel)
+
+    if arguments.bundle is None:
+        hidden = max(1, arguments.channels // 4) if arguments.hidden is None else arguments.hidden
+        names = ("channels", "height", "width", "kernel", "mode", "signed", "fraction_bits")
+        config = BlockConfig(hidden=hidden, **{name: getattr(arguments, name) for name in names})
+        yield "quietbar_denoiser", AxiDenoiser(config, folding(config)), {}
+        return
+
+    from quietbar.integer import load
+
+    bundle = load(arguments.bundle)
+    for tap in arguments.tap or bundle.taps:
+        config = bundle.tap(tap).config
+        name = "quietbar_denoiser_" + "".join(letter if letter.isalnum() else "_" for letter in tap.lower())
+        yield name, AxiDenoiser(config, folding(config)), {"bundle": str(arguments.bundle), "tap": tap}
+
+
+def _crossbars(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    from quietbar.contract import CrossbarConfig
+    from quietbar_hw.crossbar.folding import CrossbarFolding
+    from quietbar_hw.crossbar.top import AxiCrossbar
+
+    config = CrossbarConfig(arguments.rows, arguments.columns, arguments.dac_bits, arguments.adc_bits)
+    folding = CrossbarFolding(rows=arguments.rows_per_cycle)
+    folding.check(config)
+    yield "quietbar_crossbar", AxiCrossbar(config, folding), {}
+
+
+def _summary(component: Any) -> str:
+    from quietbar_hw.denoiser import AxiDenoiser
+
+    config, folding = component.config, component.folding
+    if isinstance(component, AxiDenoiser):
+        from quietbar_hw.denoiser.timing import cycles
+
+        shape = f"{config.channels} x {config.height} x {config.width}, hidden {config.hidden}, {config.mode}"
+        return (
+            f"{shape}; {cycles(config, folding).per_frame} cycles a frame, "
+            f"{folding.multipliers(config)} multipliers, {folding.utilization(config):.1%} used"
+        )
+    return f"{config.rows} x {config.columns}; {folding.steps(config)} cycles a vector"
