@@ -17,7 +17,6 @@ from quietbar.contract.uniform import COMPONENTS, WORD_BITS, Matrix, leap_matrix
 from ..stream import LOAD
 
 WORDS_PER_LANE = len(COMPONENTS) * WORD_BITS // CONFIGURATION_WORD_BITS
-LANE_BITS = len(COMPONENTS) * WORD_BITS
 LANES_HIGH = 64
 
 
@@ -72,17 +71,20 @@ class UniformSource(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # Loading shifts words in at the top, so the first word of an image ends at the bottom.
-        state = Signal(self.lanes * LANE_BITS, reset_less=True)
-        words = [state.word_select(index, WORD_BITS) for index in range(self.lanes * len(COMPONENTS))]
+        words = [
+            Signal(WORD_BITS, name=f"word_{lane}_{component}", reset_less=True)
+            for lane in range(self.lanes)
+            for component in range(len(COMPONENTS))
+        ]
         total = self.lanes * WORDS_PER_LANE
         count = Signal(range(total + 1))
 
         with m.If(self.load.valid):
-            m.d.sync += [
-                state.eq(Cat(state[CONFIGURATION_WORD_BITS:], self.load.payload.word)),
-                count.eq(Mux(self.load.payload.first, 1, Mux(self.loaded, count, count + 1))),
-            ]
+            # Words are shifted in at the top, so the first of an image ends at the bottom.
+            entering = [*(word[:CONFIGURATION_WORD_BITS] for word in words[1:]), self.load.payload.word]
+            for word, above in zip(words, entering, strict=True):
+                m.d.sync += word.eq(Cat(word[CONFIGURATION_WORD_BITS:], above))
+            m.d.sync += count.eq(Mux(self.load.payload.first, 1, Mux(self.loaded, count, count + 1)))
         with m.Elif(self.step):
             m.d.sync += [
                 word.eq(leapt(word, leap_matrix(index % len(COMPONENTS), self.lanes)))
