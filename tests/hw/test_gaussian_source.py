@@ -8,6 +8,7 @@ from quietbar.contract import ConfigurationError, gaussian
 from quietbar.contract.stream import seed_frame
 from quietbar.contract.uniform import leap, output, seed_state
 from quietbar_hw.gaussian import GaussianSource
+from quietbar_hw.gaussian.box_muller import BoxMuller
 from quietbar_hw.gaussian.interpolation import Interpolation
 from quietbar_hw.gaussian.uniform import UniformSource
 from quietbar_hw.simulation import run_streams
@@ -68,6 +69,30 @@ def test_tables_are_interpolated_as_in_the_contract(table):
     simulator.add_testbench(bench)
     simulator.run()
     assert found[Interpolation.LATENCY :] == [table.value(*place) for place in places]
+
+
+def test_extreme_draws():
+    """Draws that no test run meets by chance: the nearest to 0 and 1, each octave, each octant, both signs."""
+    radii = (
+        {(1 << bits) - 1 for bits in range(49)}
+        | {1 << bit for bit in range(48)}
+        | {(1 << 48) - 1 - 2 * n for n in range(64)}
+    )
+    angles = (0, (1 << 16) - 1, 1 << 13, 0xFFFF ^ (1 << 13), 0x8001, 0x7FFE)
+    draws = [radius << 16 | angle for radius in sorted(radii) for angle in angles]
+    component, found = BoxMuller(), []
+
+    async def bench(context):
+        for draw in draws + [0] * BoxMuller.LATENCY:
+            context.set(component.draw, draw)
+            found.append((context.get(component.first), context.get(component.second)))
+            await context.tick()
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert found[BoxMuller.LATENCY :] == [gaussian.pair(draw) for draw in draws]
 
 
 @pytest.mark.parametrize(("lanes", "seed", "stall"), [(1, 0, 0.0), (1, 7, 0.3), (2, SEED_HIGH, 0.3), (4, 7, 0.0)])

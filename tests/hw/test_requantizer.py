@@ -17,6 +17,8 @@ FORMATS = [
     (IntegerFormat(25, True), IntegerFormat(12, True)),
     (IntegerFormat(30, True), LOG_SIGMA),
     (IntegerFormat(25, True), IntegerFormat(2, True)),
+    (IntegerFormat(18, True), INT8),
+    (IntegerFormat(9, True), UINT8),
 ]
 
 

@@ -136,9 +136,10 @@ def test_what_is_offered_stays_until_taken(component, inputs):
         kept = [None] * len(outputs)
         for _ in range(300):
             for index, port in enumerate(outputs):
-                ready = source.random() < 0.3
-                context.set(port.ready, ready)
                 valid, payload = context.get(port.valid), context.get(port.payload)
+                # Also a consumer that asks for nothing before it is offered must be served.
+                ready = valid and source.random() < 0.3
+                context.set(port.ready, ready)
                 payload = list(payload) if isinstance(payload, data.Const) else payload
                 assert kept[index] is None or (valid and payload == kept[index])
                 kept[index] = payload if valid and not ready else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from quietbar.contract import IntegerFormat
+from quietbar.contract import IntegerFormat, require
 from quietbar.contract.requantize import MULTIPLIER_BITS, SHIFT_BITS
 
 from .shapes import shape_of
+
+FACTOR_BITS = 17
+"""Unsigned bits that a multiplier of an FPGA takes (18 with sign): the accumulator is multiplied in two parts."""
 
 COARSE_STEP_BITS = 3
 """The shifter works in two steps: by multiples of 2**3 first, by the rest after."""
@@ -19,15 +22,16 @@ class Requantizer(wiring.Component):
     """``value = clamp((accumulator * multiplier + 2**(shift - 1)) >> shift)``, as :func:`quietbar.contract.requantize`.
 
     The single rounding needs no wide adder, because
-    ``(p + 2**(shift - 1)) >> shift == ((p >> (shift - 1)) + 1) >> 1``: multiply, shift by all places but one, then
-    round off the last place. The clamp is to the range of ``target``, so an unsigned target is a ReLU.
+    ``(p + 2**(shift - 1)) >> shift == ((p >> (shift - 1)) + 1) >> 1``. So: multiply, add the parts of the product,
+    shift by all places but one in two steps, round off the last place and clamp to the range of ``target``. An unsigned
+    target is a ReLU.
 
     Timing: one result a cycle, `LATENCY` enabled cycles after its operands. The pipeline moves only while ``enable`` is
     high; leave it unconnected for a pipeline that always moves (and see :class:`quietbar_hw.stream.ResultQueue`, which
     makes such a pipeline elastic).
 
     Args:
-        accumulator: format of the accumulator.
+        accumulator: format of the accumulator, signed.
         target: format of the result.
 
     Members:
@@ -38,9 +42,15 @@ class Requantizer(wiring.Component):
         value: Out, format ``target``.
     """
 
-    LATENCY = 4
+    LATENCY = 5
 
     def __init__(self, accumulator: IntegerFormat, target: IntegerFormat) -> None:
+        require(
+            accumulator.signed and accumulator.bits > 1,
+            "requantizer.accumulator",
+            accumulator,
+            "signed, 2 bits or more",
+        )
         self.source, self.target = accumulator, target
         super().__init__(
             {
@@ -54,21 +64,26 @@ class Requantizer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        wide = Shape(self.source.bits + MULTIPLIER_BITS, signed=self.source.signed)
+        low_bits = min(FACTOR_BITS, self.source.bits - 1)
+        low = Signal(low_bits + MULTIPLIER_BITS, reset_less=True)
+        high = Signal(signed(self.source.bits - low_bits + MULTIPLIER_BITS), reset_less=True)
+        wide = signed(self.source.bits + MULTIPLIER_BITS)
         product, coarse, fine = (Signal(wide, name=name, reset_less=True) for name in ("product", "coarse", "fine"))
-        places = Signal(SHIFT_BITS, reset_less=True)
+        places_early, places = (Signal(SHIFT_BITS, name=name, reset_less=True) for name in ("places_early", "places"))
         places_left = Signal(COARSE_STEP_BITS, reset_less=True)
+        value = Signal.like(self.value, name="clamped", reset_less=True)
 
         # Rounding adds one to `fine` and drops its last bit: compared before that, the range is twice as fine.
         rounded = Signal(self.target.bits)
-        value = Signal.like(self.value, name="clamped", reset_less=True)
-        m.d.comb += self.value.eq(value)
-        m.d.comb += rounded.eq((fine[: self.target.bits + 1] + 1) >> 1)
         above, below = fine > 2 * self.target.high, fine < 2 * self.target.low - 1
+        m.d.comb += [self.value.eq(value), rounded.eq((fine[: self.target.bits + 1] + 1) >> 1)]
         with m.If(self.enable):
             m.d.sync += [
-                product.eq(self.accumulator * self.multiplier),
-                places.eq(self.shift - 1),
+                low.eq(self.accumulator[:low_bits] * self.multiplier),
+                high.eq(self.accumulator[low_bits:].as_signed() * self.multiplier),
+                places_early.eq(self.shift - 1),
+                product.eq((high << low_bits) + low),
+                places.eq(places_early),
                 coarse.eq(product >> Cat(Const(0, COARSE_STEP_BITS), places[COARSE_STEP_BITS:])),
                 places_left.eq(places[:COARSE_STEP_BITS]),
                 fine.eq(coarse >> places_left),

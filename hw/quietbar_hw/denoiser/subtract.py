@@ -15,8 +15,8 @@ from ..stream import Queue, ResultQueue, delay
 
 
 def noise_latency(config: BlockConfig) -> int:
-    """Cycles until ``n`` is there: sigma, product and sum, where there is a sample."""
-    return 3 if config.mode == "sampling" else 0
+    """Cycles until ``n`` is there: inputs taken in; where there is a sample sigma, its register, product and sum."""
+    return 4 if config.mode == "sampling" else 1
 
 
 def subtract_latency(config: BlockConfig) -> int:
@@ -74,7 +74,7 @@ class Subtract(wiring.Component):
         config = self.config
         fraction, activation = config.fraction_bits, config.activation
         activations = delay(m, self.activations.payload, noise_latency(self.config), "activations")
-        noise = self._noise(m) if self.sampling else self.mean.payload
+        noise = self._noise(m) if self.sampling else delay(m, self.mean.payload, 1, "mean")
         for lane in range(self.lanes):
             scaled = (activations[lane] << fraction) + (1 << (fraction - 1)) - noise[lane]
             difference = delay(m, scaled, 1, f"difference_{lane}")
@@ -88,15 +88,15 @@ class Subtract(wiring.Component):
         return m
 
     def _noise(self, m: Module) -> list[Signal]:
-        """``n`` of each lane, three cycles after its inputs."""
+        """``n`` of each lane, four cycles after its inputs."""
         config, found = self.config, []
         m.submodules.sigma = rom = memory.Memory(shape=SIGMA_BITS, depth=len(SIGMA), init=SIGMA)
-        means = delay(m, self.mean.payload, 2, "mean")
-        samples = delay(m, self.noise.payload, 1, "sample")
+        means = delay(m, self.mean.payload, 3, "mean")
+        samples = delay(m, self.noise.payload, 2, "sample")
         for lane in range(self.lanes):
             sigma = rom.read_port()
             m.d.comb += sigma.addr.eq(self.log_sigma.payload[lane])
-            product = delay(m, sigma.data * samples[lane], 1, f"product_{lane}")
+            product = delay(m, delay(m, sigma.data, 1, f"sigma_{lane}") * samples[lane], 1, f"product_{lane}")
             noise = Signal(shape_of(config.noise_format), name=f"noise_{lane}", reset_less=True)
             half = 1 << (config.noise_shift - 1)
             m.d.sync += noise.eq(means[lane] + ((product + half) >> config.noise_shift))
