@@ -87,7 +87,7 @@ def test_lint_is_clean(name, component, tmp_path):
     ("fault", "warning"),
     [
         ((r"(.*\n.*product <= )", r"always @(negedge clk) product <= 0;\n\1"), "MULTIDRIVEN"),
-        ((r"assign .*= \$signed\(accumulator\).*", ""), "UNDRIVEN"),
+        ((r"assign .*accumulator\[.*", ""), "UNDRIVEN"),
         ((r"(  input clk;)", r"\1 input nobody;"), "nobody"),
     ],
 )

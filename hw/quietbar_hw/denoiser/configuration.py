@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from quietbar.contract import BlockConfig
 from quietbar.contract.stream import CONFIGURATION_WORD_BITS, FrameKind
 
-from ..conv.matrix_vector import image_words
+from ..conv.parameter_memory import image_words
 from ..gaussian.uniform import WORDS_PER_LANE
 from ..stream import LOAD
 
