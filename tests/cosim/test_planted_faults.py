@@ -92,8 +92,8 @@ DIFFERENCES = {
         lambda: planted(
             MatrixVectorUnit,
             "_weighted_sum",
-            "value * port.data[lane]",
-            "value * (-port.data[lane] if (pe, lane, self.stage.name) == (0, 0, 'reduce') else port.data[lane])",
+            "value * weights[lane]",
+            "value * (-weights[lane] if (pe, lane, self.stage.name) == (0, 0, 'reduce') else weights[lane])",
         ),
     ),
     "sigma table shifted by one": ("sampling", QUIET, sigma_shifted_by_one),
