@@ -219,6 +219,22 @@ def test_configuration_between_frames():
     scenario(case, act)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_new_seed_begins_with_its_first_sample(channels):
+    """Also where a frame of an odd number of outputs has left half a pair of samples behind."""
+    config = BlockConfig(channels, 2, 1, 1, mode="sampling", fraction_bits=7)
+    case = Case(config, Folding.choose(config, 1), 3, "seeds")
+
+    async def act(host, reset):
+        await host.configure()
+        for _ in range(3):
+            assert await host.exchange(case.frames) == list(case.beats(case.expected))
+            await host.configure(case.configuration[1:])
+        assert not host.error
+
+    scenario(case, act)
+
+
 def test_data_waits_for_its_configuration():
     case = small("waiting")
     beats = list(case.beats(case.frames[:1]))
@@ -270,6 +286,9 @@ def broken_frames(case):
     yield "parameters too long", [*parameters, 0, 0], Error.CONFIGURATION_LENGTH
     yield "seed too short", seed[:-3], Error.CONFIGURATION_LENGTH
     yield "seed too long", [*seed, 5], Error.CONFIGURATION_LENGTH
+    for component in range(5):
+        word = 1 + 2 * component
+        yield f"seed without component {component}", [*seed[:word], 1, 0, *seed[word + 2 :]], Error.PARAMETER_RANGE
     for place, word, what in (
         (1, 128, "weight"),
         (1, (1 << 32) - 128, "weight"),

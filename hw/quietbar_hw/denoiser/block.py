@@ -38,7 +38,7 @@ class DenoisingBlock(wiring.Component):
         o: Out(stream of ``lanes`` activations).
         load_reduce, load_spatial, load_mean, load_log_sigma: In, the stages' parameters.
         load_noise: In, the words of a seed (sampling mode).
-        refused: Out(1), pulses for a parameter outside its format.
+        refused: Out(1), pulses for a parameter outside its format, or a seed that is none.
     """
 
     def __init__(self, config: BlockConfig, folding: Folding) -> None:
@@ -72,7 +72,6 @@ class DenoisingBlock(wiring.Component):
         for name, unit in units.items():
             m.submodules[name] = unit
             wiring.connect(m, wiring.flipped(getattr(self, f"load_{name}")), unit.load)
-        m.d.comb += self.refused.eq(Cat(unit.refused for unit in units.values()).any())
 
         m.submodules.fork = fork = Fork(self.i.payload.shape(), 2)
         m.submodules.skip = skip = Queue(self.i.payload.shape(), self.skip_depth, block=True)
@@ -97,12 +96,15 @@ class DenoisingBlock(wiring.Component):
         for index, head in enumerate(heads):
             wiring.connect(m, getattr(spread, f"o_{index}"), head.i)
             self._chain(m, f"from_{head.stage.name}", head.o, getattr(subtract, head.stage.name))
+        refusing = list(units.values())
         if self.sampling:
             m.submodules.noise = noise = GaussianSource(folding.noise_lanes)
+            refusing.append(noise)
             wiring.connect(m, wiring.flipped(self.load_noise), noise.load)
             # A frame may end in the middle of a pair of samples: a new seed drops the other half.
             seeding = self.load_noise.valid & self.load_noise.payload.first
             self._chain(m, "from_noise", noise.samples, subtract.noise, restart=seeding)
+        m.d.comb += self.refused.eq(Cat(part.refused for part in refusing).any())
         return m
 
     def _chain(self, m: Module, name: str, source: Any, target: Any, restart: Value | None = None) -> None:

@@ -28,7 +28,7 @@ class Error(enum.IntFlag):
     CONFIGURATION_KIND = 4
     """A configuration frame of a kind that this denoiser does not know. It was ignored."""
     PARAMETER_RANGE = 8
-    """A parameter outside its number format. Parameters are not configured; send them again."""
+    """A parameter outside its number format, or a seed of words that no seed has. Send that frame again."""
     NOT_CONFIGURED = 16
     """Data was offered while parameters, or the seed in sampling mode, were missing and not under way. It waits."""
 

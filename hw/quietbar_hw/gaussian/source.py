@@ -32,6 +32,7 @@ class GaussianSource(wiring.Component):
     Members:
         load: In, see :data:`quietbar_hw.stream.LOAD`.
         loaded: Out(1), a whole seed is there.
+        refused: Out(1), pulses one cycle after the last word of what is no state of any seed.
         samples: Out(stream of ``2 * lanes`` samples, signed 16 bits with 11 fraction bits).
     """
 
@@ -40,7 +41,14 @@ class GaussianSource(wiring.Component):
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
         self.shape = data.ArrayLayout(shape_of(SAMPLE), 2 * lanes)
-        super().__init__({"load": In(LOAD), "loaded": Out(1), "samples": Out(stream.Signature(self.shape))})
+        super().__init__(
+            {
+                "load": In(LOAD),
+                "loaded": Out(1),
+                "refused": Out(1),
+                "samples": Out(stream.Signature(self.shape)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -53,6 +61,7 @@ class GaussianSource(wiring.Component):
         launch = uniform.loaded & results.room
         m.d.comb += [
             self.loaded.eq(uniform.loaded),
+            self.refused.eq(uniform.refused),
             uniform.step.eq(launch),
             results.launch.eq(launch),
         ]

@@ -53,6 +53,7 @@ class UniformSource(wiring.Component):
     Members:
         load: In, see `LOAD`.
         loaded: Out(1), all lanes have their state.
+        refused: Out(1), pulses as ``loaded`` rises if a component would stand still: that is no state of any seed.
         step: In(1), go on to the next draws.
         draws: Out(64 bits for each lane).
     """
@@ -64,6 +65,7 @@ class UniformSource(wiring.Component):
             {
                 "load": In(LOAD),
                 "loaded": Out(1),
+                "refused": Out(1),
                 "step": In(1),
                 "draws": Out(data.ArrayLayout(WORD_BITS, lanes)),
             }
@@ -90,7 +92,16 @@ class UniformSource(wiring.Component):
                 word.eq(leapt(word, leap_matrix(index % len(COMPONENTS), self.lanes)))
                 for index, word in enumerate(words)
             ]
-        m.d.comb += self.loaded.eq(count == total)
+        carrying = [
+            word[WORD_BITS - component.order :].any()
+            for word, component in zip(words, COMPONENTS * self.lanes, strict=True)
+        ]
+        was_loaded = Signal()
+        m.d.sync += was_loaded.eq(self.loaded)
+        m.d.comb += [
+            self.loaded.eq(count == total),
+            self.refused.eq(self.loaded & ~was_loaded & ~Cat(carrying).all()),
+        ]
         for lane in range(self.lanes):
             own = words[lane * len(COMPONENTS) : (lane + 1) * len(COMPONENTS)]
             m.d.comb += self.draws[lane].eq(reduce(operator.xor, own))
