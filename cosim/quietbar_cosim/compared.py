@@ -1,0 +1,87 @@
+"""The RTL and the reference side by side: the RTL's outputs go on, every one of them compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from quietbar.integer import Bundle
+
+from .blocks import BlockSubject, block_vectors, denoiser_design
+from .denoiser import RTLDenoiser
+from .mismatch import compare
+from .replay import Case
+from .vectors import Job
+
+if TYPE_CHECKING:
+    from quietbar_hw.denoiser import Folding
+
+
+@dataclass
+class Tally:
+    """Counts of what went through a denoiser: frames, cycles, outputs and bits compared, bits differing."""
+
+    frames: int = 0
+    cycles: int = 0
+    outputs: int = 0
+    bits: int = 0
+    differing: int = 0
+
+    def take(self) -> Tally:
+        """The counts so far; they begin anew."""
+        taken = Tally(self.frames, self.cycles, self.outputs, self.bits, self.differing)
+        for field in fields(self):
+            setattr(self, field.name, 0)
+        return taken
+
+
+class ComparedDenoiser(nn.Module):
+    """An engine of ``bundle.attach``: like :class:`RTLDenoiser`, and every output is held to the reference's.
+
+    Outputs that differ are counted; the first frame that holds one is saved for replay and reported.
+
+    Attributes:
+        tally: the counts.
+    """
+
+    def __init__(
+        self, bundle: Bundle, tap: str, folding: Folding, threads: int, tally: Tally, replay_folder: Path
+    ) -> None:
+        super().__init__()
+        self.bundle, self.tap, self.tally, self.replay_folder = bundle, tap, tally, replay_folder
+        self.rtl = RTLDenoiser(bundle, tap, folding, threads)
+        self._reported = False
+
+    def forward(self, activations: Tensor, seed: int = 0, start_frame: int = 0) -> Tensor:
+        """Denoised integers (N, C, H, W), as the RTL gives them."""
+        before = self.rtl.cycles
+        got: Tensor = self.rtl(activations, seed=seed, start_frame=start_frame)
+        expected = self.bundle.run(self.tap, activations, seed=seed, start_frame=start_frame)
+        names = ("frame", "channel", "row", "column")
+        axes = tuple(zip(names, got.shape, strict=True))
+        compared = compare(self.tap, expected.numpy(), got.numpy(), 8, axes)
+        self.tally.frames += len(got)
+        self.tally.cycles += self.rtl.cycles - before
+        self.tally.outputs += compared.outputs
+        self.tally.bits += compared.bits
+        self.tally.differing += compared.differing_bits
+        if not compared.equal and not self._reported:
+            self._report(activations, compared.first[0].position["frame"], seed, start_frame)
+        return got
+
+    def _report(self, activations: Tensor, frame: int, seed: int, start_frame: int) -> None:
+        """Save the first frame that differs as a case of its own, and print it."""
+        self._reported = True
+        parameters = self.bundle.tap(self.tap).parameters
+        config, lanes = parameters.config, self.rtl.folding.lanes
+        # Samples come in pairs: the case starts at an even one.
+        first = frame - (start_frame + frame) * config.pixels * config.channels % 2 if frame else 0
+        frames = activations[first : frame + 1]
+        vectors = block_vectors(parameters, frames, lanes, seed, start_frame + first)
+        subject = BlockSubject(parameters, frames, seed, start_frame + first)
+        case = Case(denoiser_design(config, self.rtl.folding), Job(f"tap {self.tap}", vectors, subject=subject), "bulk")
+        comparison = case.compare(case.run())
+        print(case.report(comparison, case.save(self.replay_folder)))

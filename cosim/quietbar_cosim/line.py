@@ -1,0 +1,290 @@
+"""The hardware line of a recipe: what its bundle becomes in Verilog, simulated, compared, counted, and reported."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quietbar import analog, toolchain
+from quietbar.configuration import from_mapping, to_mapping
+from quietbar.contract import WEIGHT_LIMIT, BlockConfig, CrossbarConfig, derive_seed
+from quietbar.denoise import observed, taps
+from quietbar.experiment.evaluation import accuracy_of, predict, predictions_of, test_images
+from quietbar.experiment.folder import StageResult
+from quietbar.experiment.line import SoftwareLine
+from quietbar.experiment.report import render
+from quietbar.experiment.results import BlockRow, Column, Comparison, Results, TapRow
+from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY
+from quietbar.files import write_atomically
+from quietbar.integer.crossbar import converter_for_chip
+from quietbar.models import evaluation_mode
+from quietbar_hw.crossbar.folding import CrossbarFolding
+from quietbar_hw.denoiser import AxiDenoiser, Folding
+from quietbar_hw.denoiser.timing import cycles
+from quietbar_hw.synthesis import count_resources
+from quietbar_hw.verilog import lint, write_verilog
+
+from .blocks import BlockSubject, block_vectors, denoiser_design
+from .compared import ComparedDenoiser, Tally
+from .crossbars import Tile, TileSubject, crossbar_design, crossbar_vectors
+from .replay import verify
+from .vectors import jobs, scenarios
+
+RTL = "denoised, RTL"
+TILE_IMAGES = 8
+"""Test images whose patches go through the crossbar tile."""
+
+
+def module_name(tap: str) -> str:
+    """Name of the Verilog module of a tap's denoiser."""
+    return "quietbar_denoiser_" + "".join(letter if letter.isalnum() else "_" for letter in tap.lower())
+
+
+class HardwareLine:
+    """Verilog, RTL accuracy, co-simulation, resources and report of what a :class:`SoftwareLine` made."""
+
+    def __init__(self, software: SoftwareLine) -> None:
+        self.software, self.recipe, self.run = software, software.recipe, software.run
+
+    @cached_property
+    def foldings(self) -> dict[str, Folding]:
+        """Parallelism of each tap's denoiser: at most the recipe's lanes, as many as divide its channels."""
+
+        def choose(config: BlockConfig) -> Folding:
+            fitting = (lanes for lanes in range(self.recipe.hardware.lanes, 0, -1) if config.channels % lanes == 0)
+            return Folding.choose(config, next(lanes for lanes in fitting if lanes == 1 or lanes % 2 == 0))
+
+        return {name: choose(tap.config) for name, tap in self.software.bundle.taps.items()}
+
+    @cached_property
+    def verilog(self) -> StageResult:
+        """One linted file a tap, in the stage's folder."""
+
+        def compute(folder: Path) -> dict[str, Any]:
+            for name, folding in self.foldings.items():
+                component = AxiDenoiser(self.software.bundle.tap(name).config, folding)
+                lint(write_verilog(component, folder, module_name(name), extra={"tap": name}))
+            return {"files": {name: f"{module_name(name)}.v" for name in self.foldings}}
+
+        settings = {"lanes": self.recipe.hardware.lanes}
+        return self.run.stage("verilog", settings, (self.software.bundle_result,), compute)
+
+    @cached_property
+    def _accuracy(self) -> StageResult:
+        line, recipe = self.software, self.recipe
+
+        def compute(folder: Path) -> dict[str, Any]:
+            tallies: dict[str, Tally] = {}
+
+            def backend(bundle: Any, tap: str) -> ComparedDenoiser:
+                tallies[tap] = Tally()
+                threads = recipe.hardware.threads
+                return ComparedDenoiser(
+                    bundle, tap, self.foldings[tap], threads, tallies[tap], line.run.root / "replay"
+                )
+
+            def collect() -> dict[str, Any]:
+                return {"taps": {tap: asdict(tally.take()) for tap, tally in tallies.items()}}
+
+            found: dict[str, Any] = {"accuracies": [], "taps": {}, "same predictions": True}
+            with line.bundle.attach(line.denoised, backend=backend) as model:
+                for seed in recipe.evaluation.chips:
+                    analog.set_chip(model, line.noisy.chip(seed))
+                    chunks = predict(model, line.data, recipe.evaluation, folder, f"rtl-{seed}", collect)
+                    found["accuracies"].append(accuracy_of(chunks))
+                    found["taps"][str(seed)] = _summed(chunk["taps"] for chunk in chunks)
+                    found["same predictions"] &= predictions_of(chunks) == self._integer_predictions(seed)
+            return found
+
+        settings = {"evaluation": asdict(recipe.evaluation), "lanes": recipe.hardware.lanes}
+        return self.run.stage("rtl", settings, (line.accuracy_result, self.verilog), compute)
+
+    def _integer_predictions(self, seed: int) -> list[int]:
+        line = self.software
+        label = f"{INTEGER.replace(', ', '-')}-{seed}"
+        return predictions_of(
+            predict(line.denoised, line.data, self.recipe.evaluation, line.accuracy_result.folder, label)
+        )
+
+    @property
+    def column(self) -> Column:
+        """Test accuracy with every bit of the denoised activations from the RTL."""
+        return Column(RTL, tuple(self._accuracy.values["accuracies"]))
+
+    @property
+    def same_predictions(self) -> bool:
+        """Whether RTL and integer reference classify every image alike."""
+        return bool(self._accuracy.values["same predictions"])
+
+    @property
+    def compared(self) -> tuple[int, int]:
+        """Outputs of the RTL compared with the reference's, and bits that differed."""
+        tallies = [tally for of_chip in self._accuracy.values["taps"].values() for tally in of_chip.values()]
+        return sum(tally["outputs"] for tally in tallies), sum(tally["differing"] for tally in tallies)
+
+    @cached_property
+    def cosim(self) -> tuple[Comparison, ...]:
+        """The first tap's denoiser under cocotb, on real activations, and the first layer's convolution on a tile."""
+        frames = self.recipe.hardware.cosim_frames
+
+        def compute(folder: Path) -> dict[str, Any]:
+            compared = [*self._compare_block(frames, folder), *self._compare_tile(folder)]
+            return {"comparisons": [to_mapping(comparison) for comparison in compared]}
+
+        result = self.run.stage("cosim", {"frames": frames}, (self.verilog,), compute)
+        return tuple(from_mapping(Comparison, values) for values in result.values["comparisons"])
+
+    def _compare_block(self, frames: int, folder: Path) -> list[Comparison]:
+        line = self.software
+        name = next(iter(line.bundle.taps))
+        tap, folding = line.bundle.tap(name), self.foldings[name]
+        activations = tap.quantize(self._activations(name, frames))
+        vectors = block_vectors(tap.parameters, activations, folding.lanes)
+        chosen = scenarios(derive_seed(0, "cosim", name), vectors.output_frame_beats)
+        listed = jobs(f"cocotb {name}", vectors, chosen, BlockSubject(tap.parameters, activations))
+        return _rows(verify("block", denoiser_design(tap.config, folding), listed, folder=folder))
+
+    def _activations(self, name: str, frames: int) -> Tensor:
+        """What arrives at a tap on the first chip, of the first test images: real (frames, C, H, W)."""
+        line = self.software
+        model = line.denoised
+        analog.set_chip(model, line.noisy.chip(self.recipe.evaluation.chips[0]))
+        inputs, _ = next(iter(line.data.batches("test", frames)))
+        with evaluation_mode(model), torch.inference_mode(), observed({name: taps(model)[name].host}) as seen:
+            model(inputs)
+        found: Tensor = seen[name][0]
+        return found.clone()
+
+    def _compare_tile(self, folder: Path) -> list[Comparison]:
+        line = self.software
+        layer = next(layer for layer in line.noisy.model.modules() if isinstance(layer, analog.AnalogConv2d))
+        chip = line.noisy.chip(self.recipe.evaluation.chips[0])
+        weights = _tile_weights(layer)
+        config = CrossbarConfig(*weights.shape)
+        inputs, _ = next(iter(line.data.batches("test", TILE_IMAGES)))
+        codes = _patches(layer, inputs)
+        # Sixteenths of a level times the largest code: the unit of the column current.
+        ideal = codes.double() @ (16 * weights).double()
+        full_scale = 4 * float(ideal.std())
+        converter = converter_for_chip(config, chip, layer.name, full_scale, reference=float(ideal.std()))
+        seeds = [derive_seed(chip.seed, layer.name, purpose) for purpose in ("programming", "reading")]
+        tile = Tile(config, weights, converter, *seeds)
+        folding = CrossbarFolding(rows=next(rows for rows in (9, 8, 4, 3, 2, 1) if config.rows % rows == 0))
+        folding.check(config)
+        vectors = crossbar_vectors(tile, codes, folding)
+        listed = jobs(
+            f"crossbar {layer.name}", vectors, scenarios(derive_seed(0, "tile"), 1)[:4], TileSubject(tile, codes)
+        )
+        return _rows(verify("tile", crossbar_design(config, folding), listed, tier="bulk", folder=folder))
+
+    @cached_property
+    def resources(self) -> dict[str, dict[str, int]]:
+        """ECP5 cells of each tap's denoiser; equal designs are counted once."""
+        if not self.recipe.hardware.synthesis:
+            return {}
+
+        def compute(folder: Path) -> dict[str, Any]:
+            counted: dict[BlockConfig, dict[str, int]] = {}
+            for name, file in self.verilog.values["files"].items():
+                config = self.software.bundle.tap(name).config
+                if config not in counted:
+                    counted[config] = count_resources(self.verilog.folder / file, module_name(name))
+            taps = self.software.bundle.taps
+            return {"resources": {name: counted[tap.config] for name, tap in taps.items()}}
+
+        found: dict[str, dict[str, int]] = self.run.stage("synthesis", {}, (self.verilog,), compute).values["resources"]
+        return found
+
+    def results(self, command: Sequence[str]) -> Results:
+        """Everything, gathered; runs what was not run before."""
+        line, recipe = self.software, self.recipe
+        columns = [*(line.columns[name] for name in (CLEAN, NOISY, FLOAT, INTEGER)), self.column]
+        by_chip = self._accuracy.values["taps"]
+        comparisons = [
+            Comparison(f"{tap}, chip {chip}", tally["outputs"], tally["bits"], tally["differing"], tally["cycles"])
+            for chip, tallies in by_chip.items()
+            for tap, tally in tallies.items()
+        ]
+        resources = self.resources
+        whole = _summed(by_chip.values())
+        return Results(
+            name=recipe.name,
+            command=shlex.join(command),
+            network=recipe.model.name,
+            sigma=line.noisy.variation.sigma,
+            reference=line.noisy.variation.reference,
+            chips=recipe.evaluation.chips,
+            test_images=test_images(recipe.evaluation, line.data),
+            network_parameters=line.network_result.values["parameters"],
+            block_parameters=line.plan.parameters,
+            columns=tuple(columns),
+            sweep=line.sweep,
+            placement=tuple(TapRow(tap.name, tap.score, tap.cost, tap.hidden, tap.verdict) for tap in line.plan),
+            blocks=tuple(self._block_row(name, whole[name], resources.get(name, {})) for name in line.bundle.taps),
+            comparisons=(*comparisons, *self.cosim),
+            versions={tool.name: tool.version for tool in toolchain.tools() if tool.version},
+            recipe=to_mapping(recipe),
+        )
+
+    def _block_row(self, name: str, tally: dict[str, int], resources: dict[str, int]) -> BlockRow:
+        config, folding = self.software.bundle.tap(name).config, self.foldings[name]
+        model = cycles(config, folding)
+        multipliers = folding.multipliers(config)
+        useful = config.multiplications * tally["frames"] / (multipliers * tally["cycles"])
+        shape = f"{config.channels} x {config.height} x {config.width}, hidden {config.hidden}"
+        return BlockRow(
+            name,
+            shape,
+            tally["frames"],
+            tally["cycles"] / tally["frames"],
+            model.per_frame,
+            multipliers,
+            useful,
+            resources,
+        )
+
+
+def write_report(results: Results, folder: Path) -> Path:
+    """``results.json`` and ``index.html`` in ``folder``; the latter's path."""
+    results.save(folder)
+    path = folder / "index.html"
+    write_atomically(path, render(results))
+    return path
+
+
+def _rows(comparisons: Sequence[Any]) -> list[Comparison]:
+    return [Comparison(each.name, each.outputs, each.bits, each.differing_bits, each.cycles) for each in comparisons]
+
+
+def _summed(parts: Any) -> dict[str, dict[str, int]]:
+    """Tallies of several chunks or chips, added tap by tap."""
+    total: dict[str, dict[str, int]] = {}
+    for part in parts:
+        for tap, tally in part.items():
+            into = total.setdefault(tap, dict.fromkeys(tally, 0))
+            for name, value in tally.items():
+                into[name] += value
+    return total
+
+
+def _tile_weights(layer: nn.Conv2d) -> Tensor:
+    """A convolution's weights as levels, int64 (rows, columns), the largest one at full scale."""
+    matrix = layer.weight.detach().flatten(1).t()
+    return (matrix / matrix.abs().max() * WEIGHT_LIMIT).round().to(torch.int64)
+
+
+def _patches(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """The 8-bit DAC codes of every patch under the kernel, int64 (patches, rows), inputs shifted to start at 0."""
+    low, high = float(inputs.min()), float(inputs.max())
+    codes = ((inputs - low) / (high - low) * 255).round()
+    padding = layer.padding if isinstance(layer.padding, tuple) else (0, 0)
+    size, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
+    unfolded = nn.functional.unfold(codes, size, dilation, padding, stride)
+    return unfolded.transpose(1, 2).reshape(-1, unfolded.shape[1]).to(torch.int64)
