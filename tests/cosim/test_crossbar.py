@@ -13,7 +13,8 @@ from quietbar.contract.crossbar import READ_SIGMA
 from quietbar.contract.number import BIAS, WEIGHT_LIMIT
 from quietbar.contract.requantize import MULTIPLIER_HIGH, MULTIPLIER_LOW
 from quietbar.integer import random_parameters
-from quietbar.integer.crossbar import Converter, converter_for_chip
+from quietbar.integer.crossbar import Converter, converter_for_chip, design_converter
+from quietbar.noise import Chip, presets
 from quietbar_cosim.build import design_of
 from quietbar_cosim.crossbars import Tile, TileSubject, crossbar_vectors, mixed_signal_design, mixed_signal_vectors
 from quietbar_cosim.mismatch import MismatchError
@@ -101,12 +102,13 @@ def random_tile(config, seed):
     source = torch.Generator().manual_seed(seed)
     weights = torch.randint(-WEIGHT_LIMIT, WEIGHT_LIMIT + 1, (config.rows, config.columns), generator=source)
     weights.view(-1)[:3] = torch.tensor([WEIGHT_LIMIT, -WEIGHT_LIMIT, 0])
-    converter = converter_for_chip(
+    full_scale = config.source.high * 127 * 16 * config.rows**0.5
+    converter = design_converter(
         config,
-        full_scale=config.source.high * 127 * 16 * config.rows**0.5,
-        gain=0.1 * torch.randn(config.columns, generator=source),
-        offset=0.05 * torch.randn(config.columns, generator=source),
-        read_noise=0.03,
+        full_scale,
+        gain=1 + 0.1 * torch.randn(config.columns, generator=source),
+        offset=0.05 * full_scale * torch.randn(config.columns, generator=source),
+        read_noise=0.03 * full_scale,
     )
     return Tile(config, weights, converter, programming_seed=seed, reading_seed=seed + 1)
 
@@ -158,21 +160,15 @@ def digits_codes(split, count):
 
 
 def convolution_tile():
-    """A 3x3 convolution of digits on a chip: its filters are the principal components of their patches."""
+    """A 3x3 convolution of digits on a noisy chip: its filters are the principal components of their patches."""
     train = patches(digits_codes("train", 200))
     vectors = train.reshape(-1, 9).double()
     centered = vectors - vectors.mean(0)
     components = torch.linalg.eigh(centered.T @ centered).eigenvectors.flip(1)[:, : PATCH.columns]
     weights = (components / components.abs().max() * WEIGHT_LIMIT).round().long()
-    full_scale = (vectors.long() @ weights * 16).abs().amax(0)
-    source = torch.Generator().manual_seed(SEED)
-    converter = converter_for_chip(
-        PATCH,
-        full_scale.tolist(),
-        gain=0.05 * torch.randn(PATCH.columns, generator=source),
-        offset=0.02 * torch.randn(PATCH.columns, generator=source),
-        read_noise=0.02,
-    )
+    currents = (vectors @ weights.double()) * 16
+    chip = Chip(SEED, presets.process_and_aging)
+    converter = converter_for_chip(PATCH, chip, "convolution", currents.abs().amax(0), float(currents.std()))
     return Tile(PATCH, weights, converter, programming_seed=SEED, reading_seed=SEED + 1)
 
 

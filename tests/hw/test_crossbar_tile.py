@@ -27,12 +27,13 @@ class Case:
         self.config = config
         self.weights = torch.randint(-127, 128, (config.rows, columns), generator=source)
         self.x = torch.randint(config.source.low, config.source.high + 1, (vectors, config.rows), generator=source)
-        self.converter = crossbar.converter_for_chip(
+        full_scale = config.source.high * 127 * 16 * config.rows**0.5
+        self.converter = crossbar.design_converter(
             config,
-            full_scale=config.source.high * 127 * 16 * config.rows**0.5,
-            gain=0.1 * torch.randn(columns, generator=source),
-            offset=0.05 * torch.randn(columns, generator=source),
-            read_noise=0.03,
+            full_scale,
+            gain=1 + 0.1 * torch.randn(columns, generator=source),
+            offset=0.05 * full_scale * torch.randn(columns, generator=source),
+            read_noise=0.03 * full_scale,
         )
         self.g_plus, self.g_minus = crossbar.program(config, self.weights, PROGRAMMING_SEED)
 

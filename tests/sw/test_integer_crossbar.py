@@ -16,6 +16,7 @@ from quietbar.contract.requantize import MULTIPLIER_HIGH, MULTIPLIER_LOW, SHIFT_
 from quietbar.contract.seeds import SEED_HIGH
 from quietbar.contract.stream import FrameKind
 from quietbar.integer import crossbar
+from quietbar.noise import Chip, presets
 
 SEEDS = st.integers(0, SEED_HIGH)
 
@@ -155,10 +156,10 @@ def test_frames_carry_sign_extended_words_in_the_order_of_the_contract() -> None
     ]  # fmt: skip
 
 
-def test_a_chip_with_no_variation_maps_full_scale_to_the_highest_code() -> None:
+def test_an_ideal_converter_maps_full_scale_to_the_highest_code() -> None:
     config = CrossbarConfig(16, 3)
     full_scale = 16 * 255 * 127 * 16 / 4
-    converter = crossbar.converter_for_chip(config, full_scale)
+    converter = crossbar.design_converter(config, full_scale)
     assert converter.offset == (0, 0, 0)
     for gain, shift in zip(converter.gain, converter.shift, strict=True):
         assert requantize(round(full_scale), gain, shift, -128, 127) == 127
@@ -166,15 +167,36 @@ def test_a_chip_with_no_variation_maps_full_scale_to_the_highest_code() -> None:
         assert requantize(round(full_scale / 2), gain, shift, -128, 127) in (63, 64)
 
 
-def test_gain_and_offset_errors_of_a_chip_move_the_codes_by_as_much() -> None:
+def test_gain_offset_and_noise_of_a_designed_converter_are_as_asked() -> None:
     config = CrossbarConfig(16, 3)
-    converter = crossbar.converter_for_chip(
-        config, [1e6, 2e6, 3e6], gain=[0.1, 0.0, -0.2], offset=torch.tensor([0.0, 0.01, -0.02]), read_noise=0.005
+    converter = crossbar.design_converter(
+        config, [1e6, 2e6, 3e6], gain=[1.1, 1.0, 0.8], offset=torch.tensor([0.0, 20_000, -60_000]), read_noise=15_000.4
     )
-    assert converter.offset == (0, 20_000, -60_000)
+    assert converter.offset == (0, 20_000, -75_000), "the offset comes before the gain"
     assert converter.read_sigma == 15_000
     ratios = [gain * 2.0**-shift for gain, shift in zip(converter.gain, converter.shift, strict=True)]
     assert ratios == pytest.approx([1.1 * 127 / 1e6, 127 / 2e6, 0.8 * 127 / 3e6], rel=2**-15)
+
+
+def test_a_chip_varies_its_codes_as_it_varies_a_float_layer() -> None:
+    """Without rounding, ``code * full scale / 127`` is the result that `quietbar.noise.Variation` states."""
+    config, layer, full_scale, reference = CrossbarConfig(16, 40), "layer1.conv", 2e6, 3e5
+    chip = Chip(5, presets.process_and_aging)
+    converter = crossbar.converter_for_chip(config, chip, layer, full_scale, reference)
+    ratio = torch.tensor(converter.gain) * 2.0 ** -torch.tensor(converter.shift).double() * full_scale / 127
+    variation = chip.variation
+    gain = (1 + variation.gain_mismatch * torch.tensor(chip.static_draws(layer, "gain", 40))) * variation.drift
+    offset = reference * variation.offset_mismatch * torch.tensor(chip.static_draws(layer, "offset", 40))
+    for current in (-1e6, 0.0, 1e6):
+        result = ratio * (current + torch.tensor(converter.offset))
+        assert torch.allclose(result, gain * current + offset, atol=20.0), "offsets round to 1, gains to 2**-16"
+    assert converter.read_sigma * variation.drift == pytest.approx(variation.sigma * reference, abs=1)
+
+
+def test_the_same_chip_has_other_draws_in_another_layer() -> None:
+    config, chip = CrossbarConfig(16, 4), Chip(5, presets.process)
+    first, again, other = (crossbar.converter_for_chip(config, chip, name, 2e6, 3e5) for name in ("a", "a", "b"))
+    assert first == again != other
 
 
 CONFIG = CrossbarConfig(2, 3)
@@ -210,12 +232,15 @@ def convert(x=VECTORS, g_plus=WEIGHTS, g_minus=WEIGHTS, start=0):
         ("converter.column[2].multiplier", lambda: dataclasses.replace(NEUTRAL, gain=(MULTIPLIER_LOW,) * 2 + (1,))),
         ("converter.column[0].shift", lambda: dataclasses.replace(NEUTRAL, shift=(0, 1, 1))),
         ("converter.read_sigma", lambda: dataclasses.replace(NEUTRAL, read_sigma=READ_SIGMA.high + 1)),
-        ("converter.full_scale[0]", lambda: crossbar.converter_for_chip(CONFIG, 0.0)),
-        ("converter.full_scale[1]", lambda: crossbar.converter_for_chip(CONFIG, [1.0, float("nan"), 1.0])),
-        ("chip.gain", lambda: crossbar.converter_for_chip(CONFIG, 1e6, gain=[0.0])),
-        ("chip.gain[2]", lambda: crossbar.converter_for_chip(CONFIG, 1e6, gain=[0.0, 0.0, -1.0])),
-        ("chip.read_noise", lambda: crossbar.converter_for_chip(CONFIG, 1e6, read_noise=-0.1)),
-        ("converter.column[0].ratio", lambda: crossbar.converter_for_chip(CONFIG, 1e-9)),
+        ("converter.full_scale[0]", lambda: crossbar.design_converter(CONFIG, 0.0)),
+        ("converter.full_scale[1]", lambda: crossbar.design_converter(CONFIG, [1.0, float("nan"), 1.0])),
+        ("converter.gain", lambda: crossbar.design_converter(CONFIG, 1e6, gain=[1.0])),
+        ("converter.gain[2]", lambda: crossbar.design_converter(CONFIG, 1e6, gain=[1.0, 1.0, -1.0])),
+        ("converter.offset[0]", lambda: crossbar.design_converter(CONFIG, 1e6, offset=float("inf"))),
+        ("converter.read_noise", lambda: crossbar.design_converter(CONFIG, 1e6, read_noise=-0.1)),
+        ("converter.read_sigma", lambda: crossbar.design_converter(CONFIG, 1e6, read_noise=2.0**20)),
+        ("converter.column[0].offset", lambda: crossbar.design_converter(CONFIG, 1e6, offset=1e7)),
+        ("converter.column[0].ratio", lambda: crossbar.design_converter(CONFIG, 1e-9)),
     ],
 )  # fmt: skip
 def test_what_is_outside_the_contract_is_refused_by_name(field: str, call) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ from quietbar.contract.stream import FrameKind, to_words
 
 from .arithmetic import check_range, requantize, round_shift
 from .box_muller import gaussian
+
+if TYPE_CHECKING:
+    from quietbar.noise import Chip
 
 PROGRAMMING_SHIFT = SIGMA_FRACTION_BITS + SAMPLE_FRACTION_BITS - LEVEL_FRACTION_BITS
 
@@ -142,44 +146,69 @@ def converter_frame(config: CrossbarConfig, converter: Converter) -> list[int]:
     return to_words([FrameKind.CONVERTER, *values])
 
 
-def converter_for_chip(
+def design_converter(
     config: CrossbarConfig,
     full_scale: float | Sequence[float] | Tensor,
-    gain: Sequence[float] | Tensor | None = None,
-    offset: Sequence[float] | Tensor | None = None,
+    gain: float | Sequence[float] | Tensor = 1.0,
+    offset: float | Sequence[float] | Tensor = 0.0,
     read_noise: float = 0.0,
 ) -> Converter:
-    """The converters of one chip: nominal full scale, and what process variation made of it.
+    """The converters whose code is ``(gain * (current + noise) + offset) / full_scale * highest code``, rounded.
 
-    A column's ideal code is ``current / full_scale * highest code``; the chip's is
-    ``(current / full_scale + offset) * (1 + gain) * highest code``.
+    Each argument but the last is one number for all columns, or one for each.
 
     Args:
         config: the tile.
-        full_scale: current, in units of x_i * G_ij, that the highest code stands for: one for all, or by column.
-            Calibrated, e.g. a high quantile of the currents that training images cause.
-        gain: the chip's relative gain error by column (0 is nominal); None for none.
-        offset: the chip's offset error by column, as a share of the full scale; None for none.
-        read_noise: deviation of the read noise, as a share of the (largest) full scale.
+        full_scale: current, in units of x_i * G_ij, that the highest code stands for. Calibrated, e.g. a high quantile
+            of the currents that training images cause.
+        gain: what process variation made of the nominal 1.
+        offset: what process variation adds, in units of the current.
+        read_noise: deviation of the read noise, in units of the current.
 
     Raises:
         ConfigurationError: a value is not finite, or leads to a converter that the hardware does not implement.
     """
     scales = _by_column(config, "converter.full_scale", full_scale)
-    gains = _by_column(config, "chip.gain", 0.0 if gain is None else gain)
-    offsets = _by_column(config, "chip.offset", 0.0 if offset is None else offset)
-    for column, (scale, error) in enumerate(zip(scales, gains, strict=True)):
+    gains = _by_column(config, "converter.gain", gain)
+    offsets = _by_column(config, "converter.offset", offset)
+    for column, (scale, factor) in enumerate(zip(scales, gains, strict=True)):
         require(scale > 0, f"converter.full_scale[{column}]", scale, "above 0")
-        require(error > -1, f"chip.gain[{column}]", error, "above -1")
-    require(math.isfinite(read_noise) and read_noise >= 0, "chip.read_noise", read_noise, "a finite number from 0 up")
-    ratios = [(1 + error) * config.target.high / scale for scale, error in zip(scales, gains, strict=True)]
+        require(factor > 0, f"converter.gain[{column}]", factor, "above 0")
+    require(math.isfinite(read_noise) and read_noise >= 0, "converter.read_noise", read_noise, "finite and at least 0")
+    ratios = [factor * config.target.high / scale for scale, factor in zip(scales, gains, strict=True)]
     chosen = [choose_multiplier(ratio, f"converter.column[{column}]") for column, ratio in enumerate(ratios)]
     return Converter(
-        offset=tuple(round(share * scale) for share, scale in zip(offsets, scales, strict=True)),
+        offset=tuple(round(added / factor) for added, factor in zip(offsets, gains, strict=True)),
         gain=tuple(multiplier for multiplier, _ in chosen),
         shift=tuple(shift for _, shift in chosen),
-        read_sigma=round(read_noise * max(scales)),
+        read_sigma=round(read_noise),
     )
+
+
+def converter_for_chip(
+    config: CrossbarConfig, chip: Chip, layer: str, full_scale: float | Sequence[float] | Tensor, reference: float
+) -> Converter:
+    """The converters of a chip's layer: the same draws, and by :class:`quietbar.noise.Variation` the same variation.
+
+    The read noise of the tile comes before the gain, so a column's gain error scales its noise too; drift is uniform
+    and belongs to the gain.
+
+    Args:
+        config: the tile.
+        chip: gives the gain and offset error of every column, the drift, and the read noise.
+        layer: name of the layer in the model, whose draws are taken.
+        full_scale: as of :func:`design_converter`.
+        reference: the layer's calibrated scale, in units of the current.
+
+    Raises:
+        ConfigurationError: as :func:`design_converter`.
+    """
+    variation = chip.variation
+    gain = (1 + variation.gain_mismatch * chip.static_draws(layer, "gain", config.columns)) * variation.drift
+    offset = reference * variation.offset_mismatch * chip.static_draws(layer, "offset", config.columns)
+    # Drift shrinks the current, and its noise with it; the variation's noise does not shrink.
+    noise = reference * variation.sigma / variation.drift
+    return design_converter(config, full_scale, gain.tolist(), offset.tolist(), noise)
 
 
 def _by_column(config: CrossbarConfig, field: str, values: float | Sequence[float] | Tensor) -> list[float]:
