@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,17 +22,26 @@ if TYPE_CHECKING:
 
 @dataclass
 class Tally:
-    """Counts of what went through a denoiser: frames, cycles, outputs and bits compared, bits differing."""
+    """Counts of what went through a denoiser.
+
+    Attributes:
+        frames: denoised.
+        cycles: of the RTL, over all simulators.
+        predicted: cycles by the model of :mod:`quietbar_hw.denoiser.timing`.
+        outputs, bits: compared.
+        differing: bits.
+    """
 
     frames: int = 0
     cycles: int = 0
+    predicted: int = 0
     outputs: int = 0
     bits: int = 0
     differing: int = 0
 
     def take(self) -> Tally:
         """The counts so far; they begin anew."""
-        taken = Tally(self.frames, self.cycles, self.outputs, self.bits, self.differing)
+        taken = replace(self)
         for field in fields(self):
             setattr(self, field.name, 0)
         return taken
@@ -57,7 +66,7 @@ class ComparedDenoiser(nn.Module):
 
     def forward(self, activations: Tensor, seed: int = 0, start_frame: int = 0) -> Tensor:
         """Denoised integers (N, C, H, W), as the RTL gives them."""
-        before = self.rtl.cycles
+        before, predicted = self.rtl.cycles, self.rtl.predicted_cycles
         got: Tensor = self.rtl(activations, seed=seed, start_frame=start_frame)
         expected = self.bundle.run(self.tap, activations, seed=seed, start_frame=start_frame)
         names = ("frame", "channel", "row", "column")
@@ -65,6 +74,7 @@ class ComparedDenoiser(nn.Module):
         compared = compare(self.tap, expected.numpy(), got.numpy(), 8, axes)
         self.tally.frames += len(got)
         self.tally.cycles += self.rtl.cycles - before
+        self.tally.predicted += self.rtl.predicted_cycles - predicted
         self.tally.outputs += compared.outputs
         self.tally.bits += compared.bits
         self.tally.differing += compared.differing_bits

@@ -16,7 +16,7 @@ from quietbar.integer.block import FRAME_HIGH, check_activations
 
 from .blocks import as_bytes, choose_folding, denoiser_design, from_beats, seed_words, to_beats
 from .build import shared_library
-from .bulk import Simulator
+from .bulk import Run, Simulator
 from .rules import StreamError
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 CHUNK_BEATS = 1 << 20
 """Beats of one call of the simulator, after which the interpreter may be interrupted."""
+
+
+LEAD_CYCLES = 1
+"""Cycles of a run before its first beat is offered, which the cycle model does not count."""
 
 
 class RTLDenoiser(nn.Module):
@@ -39,6 +43,7 @@ class RTLDenoiser(nn.Module):
 
     Attributes:
         cycles: simulated so far, over all simulators, configuration not counted.
+        predicted_cycles: what the cycle model says of the same work.
         frames: denoised so far.
         design: the Verilog and its ports.
         folding: parallelism of the engine.
@@ -56,6 +61,8 @@ class RTLDenoiser(nn.Module):
             ConfigurationError: there is no such tap, or the folding does not fit its block.
             MissingToolError, BuildError: the simulator could not be built.
         """
+        from quietbar_hw.denoiser.timing import cycles
+
         super().__init__()
         found = bundle.tap(tap)
         self.tap, self.config = tap, found.config
@@ -63,7 +70,8 @@ class RTLDenoiser(nn.Module):
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
         require_integer("rtl_denoiser.threads", self.threads, 1, 256)
         self.design = denoiser_design(self.config, self.folding)
-        self.cycles = self.frames = 0
+        self._model = cycles(self.config, self.folding)
+        self.cycles = self.predicted_cycles = self.frames = 0
         self._parameter_frame = parameter_frame(self.config, found.parameters)
         self._idle: list[Simulator] = []
         shared_library(self.design)
@@ -93,32 +101,35 @@ class RTLDenoiser(nn.Module):
         parts = [(frames[first : first + size], start_frame + first) for first in range(0, len(frames), size)]
         with ThreadPoolExecutor(len(parts)) as pool:
             denoised = list(pool.map(lambda part: self._run(part[0], part[1], seed), parts))
-        self.cycles += sum(cycles for _, cycles in denoised)
+        self.cycles += sum(used for _, used, _ in denoised)
+        self.predicted_cycles += sum(predicted for _, _, predicted in denoised)
         self.frames += len(frames)
-        return torch.cat([part for part, _ in denoised]).to(activations)
+        return torch.cat([part for part, _, _ in denoised]).to(activations)
 
     def close(self) -> None:
         """Free the simulators; the next call makes new ones."""
         while self._idle:
             self._idle.pop().close()
 
-    def _run(self, frames: Tensor, start_frame: int, seed: int) -> tuple[Tensor, int]:
-        """One simulator's part of a batch, and its cycles."""
+    def _run(self, frames: Tensor, start_frame: int, seed: int) -> tuple[Tensor, int, int]:
+        """One simulator's part of a batch, its cycles, and those that the model predicts."""
         size = max(1, CHUNK_BEATS // self._frame_beats)
         simulator = self._idle.pop() if self._idle else self._open()
         try:
-            denoised, cycles = [], 0
+            denoised, used, predicted = [], 0, 0
             for first in range(0, len(frames), size):
-                part, used = self._run_chunk(simulator, frames[first : first + size], start_frame + first, seed)
+                chunk = frames[first : first + size]
+                part, run = self._run_chunk(simulator, chunk, start_frame + first, seed)
                 denoised.append(part)
-                cycles += used
+                used += run.cycles
+                predicted += LEAD_CYCLES + self._model.total(len(run.output) // self._frame_beats)
         except BaseException:
             simulator.close()
             raise
         self._idle.append(simulator)
-        return torch.cat(denoised), cycles
+        return torch.cat(denoised), used, predicted
 
-    def _run_chunk(self, simulator: Simulator, frames: Tensor, start_frame: int, seed: int) -> tuple[Tensor, int]:
+    def _run_chunk(self, simulator: Simulator, frames: Tensor, start_frame: int, seed: int) -> tuple[Tensor, Run]:
         lanes, configuration, surplus = self.folding.lanes, [], 0
         if self.config.mode == "sampling":
             # Samples come in pairs. Where a frame starts in the middle of one, a frame before it is run and dropped.
@@ -136,7 +147,7 @@ class RTLDenoiser(nn.Module):
             )
         except StreamError as error:
             raise StreamError(f"{self.tap}: {error.signal}", error.cycle, error.what) from None
-        return from_beats(run.output, self.config)[surplus:], run.cycles
+        return from_beats(run.output, self.config)[surplus:], run
 
     @property
     def _frame_beats(self) -> int:

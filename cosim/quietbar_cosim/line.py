@@ -27,7 +27,6 @@ from quietbar.integer.crossbar import converter_for_chip
 from quietbar.models import evaluation_mode
 from quietbar_hw.crossbar.folding import CrossbarFolding
 from quietbar_hw.denoiser import AxiDenoiser, Folding
-from quietbar_hw.denoiser.timing import cycles
 from quietbar_hw.synthesis import count_resources
 from quietbar_hw.verilog import lint, write_verilog
 
@@ -235,7 +234,6 @@ class HardwareLine:
 
     def _block_row(self, name: str, tally: dict[str, int], resources: dict[str, int]) -> BlockRow:
         config, folding = self.software.bundle.tap(name).config, self.foldings[name]
-        model = cycles(config, folding)
         multipliers = folding.multipliers(config)
         useful = config.multiplications * tally["frames"] / (multipliers * tally["cycles"])
         shape = f"{config.channels} x {config.height} x {config.width}, hidden {config.hidden}"
@@ -244,7 +242,7 @@ class HardwareLine:
             shape,
             tally["frames"],
             tally["cycles"] / tally["frames"],
-            model.per_frame,
+            tally["predicted"] / tally["frames"],
             multipliers,
             useful,
             resources,

@@ -25,7 +25,7 @@ tr.off td { color: #8a949b; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem; margin: 1.2rem 0; }
 .tile { border: 1px solid #e3e6e8; border-radius: .5rem; padding: .7rem .9rem; }
 .tile b { display: block; font-size: 1.4rem; }
-.tile span { color: #53606a; font-size: .9rem; } .bad { color: #a4161a; }
+.tile > span { color: #53606a; font-size: .9rem; } .bad { color: #a4161a; }
 figure { margin: 0; } figure svg { width: 100%; height: auto; } figcaption, .note { color: #53606a; font-size: .9rem; }
 pre { background: #f5f6f7; padding: .8rem; border-radius: .5rem; overflow-x: auto; font-size: .85rem; }
 """
@@ -131,8 +131,8 @@ def _blocks(results: Results) -> str:
         [
             block.tap,
             block.shape,
-            f"{block.cycles_per_frame:.0f}",
-            str(block.cycles_predicted),
+            f"{block.cycles_per_frame:.2f}",
+            f"{block.cycles_predicted:.2f}",
             str(block.multipliers),
             f"{100 * block.utilization:.1f} %",
         ]

@@ -69,7 +69,7 @@ class BlockRow:
     shape: str
     frames: int
     cycles_per_frame: float
-    cycles_predicted: int
+    cycles_predicted: float
     multipliers: int
     utilization: float
     resources: dict[str, Any] = field(default_factory=dict)
