@@ -97,7 +97,7 @@ def insert(
     """
     wanted = [tap for tap in taps if getattr(tap, "selected", True)]
     require(len(wanted) > 0, "insert.taps", (), "at least one tap")
-    names = [tap if isinstance(tap, str) else str(getattr(tap, "name", tap)) for tap in wanted]
+    names: list[Any] = [tap if isinstance(tap, str) else getattr(tap, "name", tap) for tap in wanted]
     for name in names:
         _require_tap(model, name, names)
     unknown = set(hidden) - set(names) if isinstance(hidden, Mapping) else set()
