@@ -472,6 +472,15 @@ class TestFrozenMeansFrozen:
         with pytest.raises(BackboneChangedError, match=r"stage2\.bn\.num_batches_tracked, stage2\.bn\.running_mean"):
             denoise.train(quiet, images(), 1, progress=False)
 
+    def test_without_a_fault_batch_norms_keep_their_statistics(self, network):
+        model = analog.convert(network, Chip(7, Variation(sigma=0.5)), fold_batch_norm=False)
+        analog.calibrate(model, images())
+        quiet = denoise.insert(model, ["stage1"], images().images).train()
+        hashes = denoise.backbone_hashes(quiet)
+        assert "stage2.bn.running_var" in hashes
+        denoise.train(quiet, images(), 1, progress=False)
+        assert denoise.backbone_hashes(quiet) == hashes
+
     def test_a_single_bit_of_a_buffer_that_no_state_dict_shows(self, quiet):
         def measure(number: int, loss: float) -> None:
             quiet.stage4.conv.gain[0] = torch.nextafter(quiet.stage4.conv.gain[0], torch.tensor(9.0))

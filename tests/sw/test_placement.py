@@ -97,8 +97,8 @@ class TestChoice:
     def test_the_budget_holds_where_its_steps_are_coarse(self):
         budget = 3 * RESOLUTION + 1
         just_over, just_in = Option(budget // 2 + 2, 0.5), Option(budget // 2 - 8, 0.5)
-        assert choose([1.0, 1.0], [[just_over], [just_over]], budget)[0].count(None) == 1
-        assert choose([1.0, 1.0], [[just_in], [just_in]], budget)[0] == [0, 0]
+        assert choose([1.0, 1.0], [[just_over], [just_over]], budget) == ([None, 0], 1.0)
+        assert choose([1.0, 1.0], [[just_in], [just_in]], budget) == ([0, 0], 0.75)
 
     def test_what_removes_nothing_is_not_bought(self):
         assert choose([1.0], [[Option(1, 0.0)]], 10) == ([None], 1.0)
