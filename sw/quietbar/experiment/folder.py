@@ -31,12 +31,17 @@ class StageResult:
     values: dict[str, Any]
 
 
+def say(text: str) -> None:
+    """Print at once, also into a pipe."""
+    print(text, flush=True)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where a run keeps its stages: ``root/<stage>-<key>/result.json`` and whatever else the stage writes beside it."""
 
     root: Path
-    announce: Callable[[str], None] = print
+    announce: Callable[[str], None] = say
 
     def stage(
         self,

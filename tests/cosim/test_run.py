@@ -1,0 +1,67 @@
+"""``quietbar run``: one command from data to a report in which every bit of the RTL equals the reference."""
+
+import json
+
+import pytest
+
+from quietbar import cli
+from quietbar.experiment.results import load_results
+from quietbar.experiment.stages import INTEGER
+from quietbar_cosim.line import RTL
+
+QUICK = [
+    "model.training.epochs=2",
+    "noise.images=60",
+    "noise.calibration=60",
+    "noise.sweep=[0.0, 1.0]",
+    "placement.images=60",
+    "placement.budget=0.03",
+    "blocks.epochs=1",
+    "blocks.images=200",
+    "evaluation.images=60",
+    "evaluation.chips=[1, 2]",
+    "evaluation.chunk=60",
+    "hardware.cosim_frames=1",
+    "hardware.synthesis=false",
+]
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    overrides = [word for override in QUICK for word in ("--set", override)]
+    return ["recipes/digits.toml", "--folder", str(folder), "--report", str(folder / "report"), *overrides], folder
+
+
+def test_a_run_ends_in_the_table_and_the_report(options, capsys):
+    words, folder = options
+    assert cli.main(["run", *words]) == 0
+    printed = capsys.readouterr().out
+    assert "bits differing  0" in printed and RTL in printed
+    results = load_results(folder / "report")
+    columns = {column.name: column.accuracies for column in results.columns}
+    assert columns[RTL] == columns[INTEGER]
+    assert results.bits > 0 and results.differing == 0
+    assert all(block.cycles_per_frame == block.cycles_predicted for block in results.blocks)
+    assert (folder / "report" / "index.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_finished_run_is_read_back(options, capsys):
+    words, _ = options
+    assert cli.main(["run", *words]) == 0
+    assert " ...\n" not in capsys.readouterr().out
+
+
+def test_differing_bits_are_in_the_table_and_the_exit_status(options, capsys):
+    """A bit that is said to differ in the record of the RTL's stage must not be lost on the way to the user."""
+    words, folder = options
+    (path,) = folder.glob("rtl-*/result.json")
+    whole = path.read_text()
+    record = json.loads(whole)
+    next(iter(record["values"]["taps"]["1"].values()))["differing"] = 1
+    path.write_text(json.dumps(record))
+    try:
+        assert cli.main(["run", *words]) == 1
+        assert "bits differing  1" in capsys.readouterr().out
+    finally:
+        path.write_text(whole)
