@@ -1,11 +1,8 @@
 """The tile, and tile and denoising block as one mixed-signal layer, in Verilog against the integer references."""
 
-import itertools
-from unittest import mock
-
 import pytest
 import torch
-from amaranth.hdl import Fragment, Module, Mux, Signal
+from amaranth.hdl import Fragment
 
 from quietbar import data
 from quietbar.contract import BlockConfig, ConfigurationError, CrossbarConfig
@@ -19,10 +16,12 @@ from quietbar_cosim.build import design_of
 from quietbar_cosim.crossbars import Tile, TileSubject, crossbar_vectors, mixed_signal_design, mixed_signal_vectors
 from quietbar_cosim.mismatch import MismatchError
 from quietbar_cosim.parts import Parts
+from quietbar_cosim.planting import planted
 from quietbar_cosim.replay import load, verify
 from quietbar_cosim.stalls import random_stalls
 from quietbar_cosim.vectors import Job, Scenario, jobs, scenarios
 from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.crossbar import column_sum
 from quietbar_hw.crossbar.converter import Converter as ConverterHardware
 from quietbar_hw.crossbar.folding import CrossbarFolding
 from quietbar_hw.crossbar.mixed import MixedSignalLayer, check_fit
@@ -40,33 +39,15 @@ PATCH, PATCH_FOLDING = CrossbarConfig(9, 8), CrossbarFolding(3, 2, 3, 8)
 BLOCK = BlockConfig(channels=8, hidden=2, height=8, width=8, mode="sampling", signed=True)
 
 
-class Truncating(Requantizer):
-    """The rounding constant dropped."""
-
-    def elaborate(self, platform):
-        m = Module()
-        scaled = (self.accumulator * self.multiplier) >> self.shift
-        low, high = self.target.low, self.target.high
-        stages = [Signal(self.value.shape(), name=f"stage_{number}") for number in range(self.LATENCY - 1)]
-        with m.If(self.enable):
-            m.d.sync += stages[0].eq(Mux(scaled < low, low, Mux(scaled > high, high, scaled)))
-            m.d.sync += [later.eq(sooner) for sooner, later in itertools.pairwise([*stages, self.value])]
-        return m
-
-
-class Impatient(ConverterHardware):
-    """A sample taken in each cycle in which a current waits, stalled or not."""
-
-    def elaborate(self, platform):
-        m = super().elaborate(platform)
-        m.d.comb += self.samples.ready.eq(self.currents.valid)
-        return m
-
-
 FAULTS = {
-    "sign": ("column_sum.difference", lambda pair: pair.plus + pair.minus),
-    "rounding": ("converter.Requantizer", Truncating),
-    "sample": ("tile.Converter", Impatient),
+    "sign": (column_sum, "difference", "pair.plus - pair.minus", "pair.plus + pair.minus"),
+    "rounding": (Requantizer, "elaborate", "+ 1) >> 1", ") >> 1"),
+    "sample": (
+        ConverterHardware,
+        "elaborate",
+        "ready.eq(self.currents.valid & advance)",
+        "ready.eq(self.currents.valid)",
+    ),
 }
 """What is planted where: sign of G- lost, the converter's rounding constant dropped, samples skipped under stall."""
 
@@ -77,11 +58,11 @@ class Faulty(AxiCrossbar):
     """A tile with a fault in it."""
 
     def __init__(self, fault):
-        self.place, self.replacement = FAULTS[fault]
+        self.fault = FAULTS[fault]
         super().__init__(FAULTY, FAULTY_FOLDING)
 
     def elaborate(self, platform):
-        with mock.patch(f"quietbar_hw.crossbar.{self.place}", self.replacement):
+        with planted(*self.fault):
             return Fragment.get(super().elaborate(platform), platform)
 
 

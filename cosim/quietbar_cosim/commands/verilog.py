@@ -109,4 +109,6 @@ def _summary(component: Any) -> str:
             f"{shape}; {cycles(config, folding).per_frame} cycles a frame, "
             f"{folding.multipliers(config)} multipliers, {folding.utilization(config):.1%} used"
         )
-    return f"{config.rows} x {config.columns}; {folding.steps(config)} cycles a vector"
+    from quietbar_hw.crossbar.timing import interval
+
+    return f"{config.rows} x {config.columns}; {interval(config, folding)} cycles a vector"
