@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from quietbar.integer import Bundle
 
-from .blocks import BlockSubject, block_vectors, denoiser_design
+from .blocks import BlockSubject, block_vectors
 from .denoiser import RTLDenoiser
-from .mismatch import compare
+from .mismatch import Comparison, compare
 from .replay import Case
 from .vectors import Job
 
@@ -78,20 +78,21 @@ class ComparedDenoiser(nn.Module):
         self.tally.outputs += compared.outputs
         self.tally.bits += compared.bits
         self.tally.differing += compared.differing_bits
-        if not compared.equal and not self._reported:
-            self._report(activations, compared.first[0].position["frame"], seed, start_frame)
+        if compared.differing and not self._reported:
+            self._report(compared, activations, seed, start_frame)
         return got
 
-    def _report(self, activations: Tensor, frame: int, seed: int, start_frame: int) -> None:
-        """Save the first frame that differs as a case of its own, and print it."""
+    def _report(self, compared: Comparison, activations: Tensor, seed: int, start_frame: int) -> None:
+        """Print what differs; save the first frame that does as a case of its own, and print how that one fares."""
         self._reported = True
+        print(f"tap {compared.report()}")
         parameters = self.bundle.tap(self.tap).parameters
-        config, lanes = parameters.config, self.rtl.folding.lanes
-        # Samples come in pairs: the case starts at an even one.
-        first = frame - (start_frame + frame) * config.pixels * config.channels % 2 if frame else 0
-        frames = activations[first : frame + 1]
-        vectors = block_vectors(parameters, frames, lanes, seed, start_frame + first)
-        subject = BlockSubject(parameters, frames, seed, start_frame + first)
-        case = Case(denoiser_design(config, self.rtl.folding), Job(f"tap {self.tap}", vectors, subject=subject), "bulk")
+        config, frame = parameters.config, compared.first[0].position["frame"]
+        # Samples come in pairs: where a frame starts in the middle of one, the case begins a frame earlier.
+        earlier = (start_frame + frame) * config.pixels * config.channels % 2
+        frames, first = activations[frame : frame + 1].repeat(1 + earlier, 1, 1, 1), start_frame + frame - earlier
+        vectors = block_vectors(parameters, frames, self.rtl.folding.lanes, seed, first)
+        subject = BlockSubject(parameters, frames, seed, first)
+        case = Case(self.rtl.design, Job(f"tap {self.tap}, frame {frame} alone", vectors, subject=subject), "bulk")
         comparison = case.compare(case.run())
         print(case.report(comparison, case.save(self.replay_folder)))
