@@ -1,20 +1,28 @@
+# amaranth: UnusedElaboratable=no
 """The crossbar tile equals the integer reference, keeps its cycle count, and takes its configuration in good order."""
+
+import json
 
 import pytest
 import torch
 from amaranth.sim import Simulator
 
-from quietbar.contract import ConfigurationError, CrossbarConfig
+from quietbar.contract import BlockConfig, ConfigurationError, CrossbarConfig
 from quietbar.contract.crossbar import READ_SIGMA
 from quietbar.contract.stream import FrameKind, seed_frame
 from quietbar.integer import crossbar
 from quietbar_hw.crossbar.configuration import Error
 from quietbar_hw.crossbar.folding import CrossbarFolding
+from quietbar_hw.crossbar.mixed import MixedSignalLayer
 from quietbar_hw.crossbar.tile import Crossbar
 from quietbar_hw.crossbar.timing import cycles, interval
+from quietbar_hw.crossbar.top import AxiCrossbar
+from quietbar_hw.denoiser import Folding
 from quietbar_hw.simulation import run_streams
+from quietbar_hw.verilog import lint, write_verilog
 
 PROGRAMMING_SEED, READING_SEED = 5, 9
+BLOCK = BlockConfig(channels=8, hidden=2, height=4, width=4, signed=True)
 VECTORS = 6
 
 
@@ -359,3 +367,22 @@ def test_an_uneven_folding_is_refused(field, folding):
     with pytest.raises(ConfigurationError) as error:
         folding.check(CrossbarConfig(6, 4))
     assert error.value.field == field
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        AxiCrossbar(CrossbarConfig(36, 8), CrossbarFolding(4, 4, 4, 8)),
+        AxiCrossbar(CrossbarConfig(1, 1, dac_bits=1, adc_bits=2, noisy_programming=False), CrossbarFolding()),
+        MixedSignalLayer(CrossbarConfig(9, 8), BLOCK, CrossbarFolding(3, 2, 3, 8), Folding.choose(BLOCK, 2)),
+    ],
+    ids=["tile", "smallest tile", "mixed-signal layer"],
+)
+def test_verilog_lints_clean_and_has_plain_ports(tmp_path, component):
+    files = write_verilog(component, tmp_path, "engine")
+    lint(files)
+    streams = {
+        f"{name}_{part}" for name in ("s_axis", "m_axis", "s_axis_cfg") for part in ("tdata", "tvalid", "tready")
+    }
+    ports = {port["name"] for port in json.loads(files.manifest.read_text())["ports"]}
+    assert ports == streams | {"s_axis_tlast", "m_axis_tlast", "s_axis_cfg_tlast", "clk", "rst", "error"}

@@ -19,7 +19,7 @@ def interval(config: CrossbarConfig, folding: CrossbarFolding) -> int:
 def cycles(config: CrossbarConfig, folding: CrossbarFolding, vectors: int = 1) -> int:
     """Cycles from the one in which the first of ``vectors`` vectors is offered to that of the last code, both counted.
 
-    The source must have samples ready, as it has some thirty cycles after its seed.
+    The source must have samples ready, as it has some twenty cycles after its seed.
     """
     require_integer("vectors", vectors, 1, 1 << 60)
     folding.check(config)
