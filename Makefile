@@ -6,7 +6,7 @@ PYTHON ?= $(or $(call new-enough,python3),$(call new-enough,python3.11),$(call n
 	new-enough,python3.13),$(call new-enough,python3.14))
 # How many processes run the tests.
 JOBS ?= 2
-# Recipe of `make demo`.
+# Recipe of `make demo` and `make accuracy`.
 RECIPE ?= recipes/digits.toml
 
 BIN := .venv/bin
@@ -48,9 +48,9 @@ cosim: setup ## compare the RTL with the reference, bit for bit
 	@$(BIN)/quietbar cosim
 
 accuracy: setup ## accuracy with every bit taken from the RTL
-	@$(BIN)/quietbar accuracy
+	@$(BIN)/quietbar accuracy $(RECIPE)
 
-synth: setup ## resources of the Verilog, counted by Yosys
+synth: verilog ## resources of the engines in build/verilog, counted by Yosys
 	@$(BIN)/quietbar synth
 
 bench: setup ## speed of the engines, measured on this machine

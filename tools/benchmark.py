@@ -115,6 +115,17 @@ def main() -> None:
         first = next(iter(rates.values()))
         for name, rate in rates.items():
             print(f"{name:42}{rate:14,.0f}{first / rate:16.2f}", flush=True)
+    print_tiers()
+
+
+def print_tiers() -> None:
+    """The tiers of simulation on one denoiser, each run compared with the reference."""
+    from quietbar_cosim.benchmark import BLOCK, measure_tiers
+
+    shape = f"{BLOCK.channels}x{BLOCK.height}x{BLOCK.width}, hidden {BLOCK.hidden}, {BLOCK.kernel}, {BLOCK.mode}"
+    print(f"\n{'simulation of a denoiser ' + shape:62}\n{'':42}{'cycles/s':>14}{'frames/s':>16}")
+    for speed in measure_tiers():
+        print(f"{speed.tier:42}{speed.cycles_per_second:14,.0f}{speed.frames_per_second:16,.1f}", flush=True)
 
 
 if __name__ == "__main__":

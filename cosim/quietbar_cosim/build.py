@@ -225,6 +225,8 @@ def _lock(path: Path) -> Iterator[None]:
 def _verilate(design: Design, folder: Path, flavor: Flavor, arguments: list[str]) -> None:
     """Verilator and make, in ``folder/objects``, with ``Vtop`` as the model's class."""
     verilator = str(toolchain.verilator().require())
+    for tool in (toolchain.perl(), toolchain.make(), toolchain.compiler()):
+        tool.require()
     common = ["--cc", "-Mdir", "objects", "--prefix", "Vtop", "--top-module", design.top, "-j", "2", *WAIVERS]
     _call([verilator, *common, *flavor.verilating, *arguments, f"{design.top}.v"], folder)
     if design != _EMPTY:
