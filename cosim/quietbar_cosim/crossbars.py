@@ -73,7 +73,7 @@ class Tile:
     def frames(self) -> list[list[int]]:
         """The configuration frames that make the hardware this tile, ready to read."""
         return [
-            seed_frame(self.programming_seed),
+            *([seed_frame(self.programming_seed)] if self.config.noisy_programming else []),
             program_frame(self.config, self.weights),
             converter_frame(self.config, self.converter),
             seed_frame(self.reading_seed),

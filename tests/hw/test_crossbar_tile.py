@@ -120,8 +120,12 @@ def simulate(tile, bench):
 
 def run(case, folding, stall=0.0):
     """Codes and ``last`` flags of a case whose vectors are one frame."""
+    # Inputs wait from the beginning and go in with the last of these, which completes the configuration.
+    programming_seed, program, converter, reading_seed = case.setup
     frames = [
-        {"word": word, "last": place == len(frame) - 1} for frame in case.setup for place, word in enumerate(frame)
+        {"word": word, "last": place == len(frame) - 1}
+        for frame in (programming_seed, program, reading_seed, converter)
+        for place, word in enumerate(frame)
     ]
     codes = case.x.flatten().tolist()
     elements = [{"code": code, "last": place == len(codes) - 1} for place, code in enumerate(codes)]
