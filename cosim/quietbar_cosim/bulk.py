@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,8 @@ class Simulator:
         self.design = design
         self._library = _load(shared_library(design))
         self._instance: int | None = self._library.quietbar_open()
+        # One that is forgotten is freed all the same, once.
+        self._free = weakref.finalize(self, self._library.quietbar_close, self._instance)
         self.run((), frame_beats=1, reset=True)
 
     def run(
@@ -156,9 +159,8 @@ class Simulator:
 
     def close(self) -> None:
         """Free the instance."""
-        if self._instance is not None:
-            self._library.quietbar_close(self._instance)
-            self._instance = None
+        self._instance = None
+        self._free()
 
     def __enter__(self) -> Simulator:
         return self

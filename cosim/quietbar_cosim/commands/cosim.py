@@ -1,19 +1,25 @@
-"""Hold the Verilog to the reference, bit for bit: two denoising blocks and a crossbar tile, of random integers.
+"""Hold the Verilog to the reference, bit for bit: two denoising blocks and a crossbar tile, or the blocks of a bundle.
 
-Each runs through cocotb on Verilator, five times: without stalls, with random ones, with bursts, with a sink that waits
-for data, and with a reset in the middle of a frame. Exit status 1 if any bit differs.
+Each runs on random frames through cocotb on Verilator, five times: without stalls, with random ones, with bursts, with
+a sink that waits for data, and with a reset in the middle of a frame (which the bulk runner leaves out). Exit status 1
+if any bit differs.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quietbar.contract.block import Kernel, Mode
+    from quietbar.integer import BlockParameters
     from quietbar_cosim.build import Design
     from quietbar_cosim.vectors import Job
+
+Bench = tuple[str, "Design", "list[Job]"]
 
 FRAMES = 5
 """Frames through a block."""
@@ -24,26 +30,30 @@ VECTORS = 64
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--seed", type=int, default=1, help="of integers, stalls and noise (%(default)s)")
+    parser.add_argument("--bundle", type=Path, help="compare the denoising blocks of this bundle")
+    parser.add_argument("--tap", action="append", metavar="NAME", help="only this tap of the bundle (repeatable)")
+    parser.add_argument("--tier", default="cocotb", help="of simulation: cocotb or bulk (%(default)s)")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Build, run, compare, and print what was compared."""
+    from quietbar.contract.errors import require, require_choice
     from quietbar.contract.seeds import check_seed
     from quietbar.experiment.results import text_table
     from quietbar_cosim.mismatch import MismatchError
-    from quietbar_cosim.replay import verify
+    from quietbar_cosim.replay import TIERS, verify
 
-    seed = arguments.seed
-    check_seed(seed)
+    seed, tier = arguments.seed, arguments.tier
+    check_seed(seed, "--seed")
+    require_choice("--tier", tier, TIERS)
+    require(not arguments.tap or arguments.bundle is not None, "--tap", arguments.tap, "left out without --bundle")
+    benches = _engines(seed) if arguments.bundle is None else _taps(arguments.bundle, arguments.tap, seed)
     print(f"seed {seed}")
     rows = []
     try:
-        for bench, design, listed in (
-            _block("mean", "depthwise", seed),
-            _block("sampling", "dense", seed),
-            _tile(seed),
-        ):
-            for each in verify(bench, design, listed):
+        for bench, design, listed in benches:
+            possible = [job for job in listed if tier == "cocotb" or job.scenario.reset_after is None]
+            for each in verify(bench, design, possible, tier):
                 counts = each.outputs, each.bits, each.differing_bits, each.cycles
                 rows.append([each.name, *(f"{count:,}" for count in counts)])
     except MismatchError as error:
@@ -53,23 +63,44 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _block(mode: Mode, kernel: Kernel, seed: int) -> tuple[str, Design, list[Job]]:
-    """A denoising block with random parameters, and random frames in every scenario."""
+def _engines(seed: int) -> Iterator[Bench]:
+    """One of each engine, with random integers."""
+    yield _random_block("mean", "depthwise", seed)
+    yield _random_block("sampling", "dense", seed)
+    yield _tile(seed)
+
+
+def _taps(bundle: Path, names: list[str] | None, seed: int) -> Iterator[Bench]:
+    """The blocks of a bundle, with the integers that are in it."""
+    from quietbar.integer import load
+
+    loaded = load(bundle)
+    for name in names or loaded.taps:
+        yield _block(f"tap {name}", loaded.tap(name).parameters, seed)
+
+
+def _random_block(mode: Mode, kernel: Kernel, seed: int) -> Bench:
     from quietbar.contract import BlockConfig
     from quietbar.integer import random_parameters
+
+    parameters = random_parameters(BlockConfig(8, 2, 8, 8, kernel=kernel, mode=mode), seed)
+    return _block(f"block {mode} {kernel}", parameters, seed)
+
+
+def _block(name: str, parameters: BlockParameters, seed: int) -> Bench:
+    """A denoising block and random frames in every scenario."""
     from quietbar_cosim.blocks import BlockSubject, block_vectors, choose_folding, denoiser_design, random_frames
     from quietbar_cosim.vectors import jobs, scenarios
 
-    config = BlockConfig(8, 2, 8, 8, kernel=kernel, mode=mode)
-    folding = choose_folding(config)
-    parameters, frames = random_parameters(config, seed), random_frames(config, FRAMES, seed)
+    config = parameters.config
+    folding, frames = choose_folding(config), random_frames(config, FRAMES, seed)
     vectors = block_vectors(parameters, frames, folding.lanes, seed)
     chosen = scenarios(seed, vectors.output_frame_beats)
-    listed = jobs(f"block {mode} {kernel}", vectors, chosen, BlockSubject(parameters, frames, seed))
-    return f"command_{mode}_{kernel}", denoiser_design(config, folding), listed
+    listed = jobs(name, vectors, chosen, BlockSubject(parameters, frames, seed))
+    return f"command_{name.replace(' ', '_')}", denoiser_design(config, folding), listed
 
 
-def _tile(seed: int) -> tuple[str, Design, list[Job]]:
+def _tile(seed: int) -> Bench:
     """A crossbar tile with random weights, programming noise, read noise and varied converters."""
     import torch
 
