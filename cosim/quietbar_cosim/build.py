@@ -202,6 +202,9 @@ def _cached(flavor: Flavor, design: Design, material: list[str], build: Callable
     with _lock(folder.with_suffix(".lock")):
         if folder.is_dir():
             return folder
+        # Whoever holds the lock is alone: what lies there under a temporary name was left by a build that was killed.
+        for leftover in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             (temporary / f"{design.top}.v").write_text(design.verilog)

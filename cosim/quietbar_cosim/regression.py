@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -55,14 +54,14 @@ def run_bench(design: Design, module: str, folder: Path, seed: int = 1, settings
     """Run every cocotb test of ``module`` on ``design`` through cocotb's runner, in ``folder``.
 
     Raises:
-        BenchFailure: a test failed or none ran. The simulator's log stays in ``build/cosim/logs``.
+        BenchFailure: a test failed or none ran. The simulator's log then stays in ``build/cosim/logs``.
     """
     from cocotb_tools.runner import get_runner
 
     program = cocotb_program(design)
     logs = build_root() / "cosim" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    log, results = logs / f"{design.top}-{os.getpid()}.log", folder / "results.xml"
+    log, results = logs / f"{design.top}-{folder.name}.log", folder / "results.xml"
     try:
         get_runner("verilator").test(
             test_module=module,
@@ -93,6 +92,7 @@ def run_bench(design: Design, module: str, folder: Path, seed: int = 1, settings
                     found.get("error_msg") or found.get("message") or f"{case.get('name')} failed; see {log}"
                 )
     require(bool(cases), "bench", module, "a module with cocotb tests")
+    log.unlink()
 
 
 def run_bulk(design: Design, jobs: Sequence[Job]) -> list[Run]:
