@@ -19,6 +19,9 @@ from .parameters import BlockParameters
 FRAME_HIGH = (1 << 32) - 1
 """Largest number of a frame."""
 
+SAMPLE_HIGH = (1 << 62) - 1
+"""Largest number of a sample that frames may start at."""
+
 CHUNK_ELEMENTS = 1 << 18
 """Activations that go through all stages together, so that the intermediate tensors stay in the processor's cache."""
 
@@ -48,6 +51,7 @@ def run_block(
     seed: int = 0,
     start_frame: int = 0,
     trace: Literal[False] = False,
+    start_sample: int = 0,
 ) -> Tensor: ...
 @overload
 def run_block(
@@ -58,6 +62,7 @@ def run_block(
     start_frame: int = 0,
     *,
     trace: Literal[True],
+    start_sample: int = 0,
 ) -> tuple[Tensor, BlockTrace]: ...
 def run_block(
     config: BlockConfig,
@@ -66,6 +71,7 @@ def run_block(
     seed: int = 0,
     start_frame: int = 0,
     trace: bool = False,
+    start_sample: int = 0,
 ) -> Tensor | tuple[Tensor, BlockTrace]:
     """Denoise frames of integers, exactly as ``quietbar.contract.block`` says.
 
@@ -77,6 +83,8 @@ def run_block(
         seed: of the Gaussian source (sampling mode).
         start_frame: frames of ``seed`` that came before, so that a batch may be cut at will.
         trace: also return every intermediate integer.
+        start_sample: samples of ``seed`` that were drawn before frame 0, as where frames of several blocks share a
+            source.
 
     Returns:
         The denoised activations, shape and type as given; with ``trace``, those and a :class:`BlockTrace`.
@@ -87,15 +95,20 @@ def run_block(
     check_activations(config, activations, parameters.name)
     require(parameters.config == config, f"{parameters.name}.config", parameters.config, f"{config}")
     require_integer("start_frame", start_frame, 0, FRAME_HIGH)
+    require_integer("start_sample", start_sample, 0, SAMPLE_HIGH)
+    elements = config.channels * config.pixels
     with torch.no_grad():
         if trace:
-            denoised, steps = _run_plainly(config, parameters, activations.long(), seed, start_frame)
+            denoised, steps = _run_plainly(
+                config, parameters, activations.long(), seed, start_sample + start_frame * elements
+            )
             return denoised.to(activations.dtype), steps
         found = torch.empty_like(activations)
-        frames = max(1, CHUNK_ELEMENTS // (config.channels * config.pixels))
+        frames = max(1, CHUNK_ELEMENTS // elements)
         for first in range(0, len(activations), frames):
             chunk = activations[first : first + frames].double().contiguous()
-            found[first : first + frames] = _run(config, parameters, chunk, seed, start_frame + first)
+            sample = start_sample + (start_frame + first) * elements
+            found[first : first + frames] = _run(config, parameters, chunk, seed, sample)
         return found
 
 
@@ -113,14 +126,14 @@ def check_activations(config: BlockConfig, activations: Tensor, where: str = "bl
     check_range(name, activations, target.low, target.high, axis="element")
 
 
-def _samples(config: BlockConfig, seed: int, first_frame: int, frames: int) -> Tensor:
+def _samples(config: BlockConfig, seed: int, first_sample: int, frames: int) -> Tensor:
     """One sample per output: int16 [frames, channels, height, width], drawn in order (frame, row, column, channel)."""
     elements = config.channels * config.pixels
-    drawn = gaussian(seed, frames * elements, first_frame * elements)
+    drawn = gaussian(seed, frames * elements, first_sample)
     return drawn.reshape(frames, config.height, config.width, config.channels).permute(0, 3, 1, 2)
 
 
-def _run(config: BlockConfig, parameters: BlockParameters, activations: Tensor, seed: int, first_frame: int) -> Tensor:
+def _run(config: BlockConfig, parameters: BlockParameters, activations: Tensor, seed: int, first_sample: int) -> Tensor:
     """Frames denoised, integers in float64 [N, channels, height, width]; every step is exact."""
 
     def run(name: str, source: Tensor) -> Tensor:
@@ -132,13 +145,13 @@ def _run(config: BlockConfig, parameters: BlockParameters, activations: Tensor, 
         sigma = torch.tensor(SIGMA, dtype=torch.float64).mul_(2.0**-config.noise_shift)
         log_sigma = run("log_sigma", hidden).long()
         scaled = sigma.index_select(0, log_sigma.view(-1)).view_as(log_sigma)
-        noise += scaled.mul_(_samples(config, seed, first_frame, len(activations))).add_(0.5).floor_()
+        noise += scaled.mul_(_samples(config, seed, first_sample, len(activations))).add_(0.5).floor_()
     found = noise.mul_(-(2.0**-config.fraction_bits)).add_(activations).add_(0.5).floor_()
     return found.clamp_(config.activation.low, config.activation.high)
 
 
 def _run_plainly(
-    config: BlockConfig, parameters: BlockParameters, activations: Tensor, seed: int, first_frame: int
+    config: BlockConfig, parameters: BlockParameters, activations: Tensor, seed: int, first_sample: int
 ) -> tuple[Tensor, BlockTrace]:
     """Frames denoised, int64 [N, channels, height, width], as the contract words it, and every intermediate integer."""
     accumulators: dict[str, Tensor] = {}
@@ -153,7 +166,7 @@ def _run_plainly(
     hidden = run("spatial", run("reduce", activations))
     noise, samples = run("mean", hidden), None
     if config.mode == "sampling":
-        samples = _samples(config, seed, first_frame, len(activations)).long()
+        samples = _samples(config, seed, first_sample, len(activations)).long()
         sigma = torch.tensor(SIGMA)[run("log_sigma", hidden)]
         noise = noise + round_shift(sigma * samples, config.noise_shift)
     found = round_shift((activations << config.fraction_bits) - noise, config.fraction_bits)
