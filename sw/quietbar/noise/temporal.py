@@ -25,6 +25,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from quietbar.native import kernels
+
 PARTS = 4
 PART_BITS = 16
 LEVELS = 1 << PART_BITS
@@ -50,9 +52,23 @@ def add_noise_(values: Tensor, sigma: float, seed: int, image: int) -> None:
     """
     values = values.detach()
     count, size = values.shape[0], math.prod(values.shape[1:])
+    native = kernels() if values.device.type == "cpu" and values.is_contiguous() else None
+    if native is None or values.dtype not in (torch.float32, torch.float64):
+        add_noise_by_torch_(values, sigma, seed, image)
+    elif values.numel():
+        function = native.read_out["float32" if values.dtype == torch.float32 else "float64"]
+        table, threads = quantiles(values.device).data_ptr(), torch.get_num_threads()
+        drawing = (table, sigma, seed, image)
+        function(values.data_ptr(), count, size, *drawing, None, None, None, 1, 1, None, None, threads)
+
+
+def add_noise_by_torch_(values: Tensor, sigma: float, seed: int, image: int) -> None:
+    """:func:`add_noise_` without compiled kernels: the definition of every bit, and what other devices use."""
+    values = values.detach()
+    count, size = values.shape[0], math.prod(values.shape[1:])
     if count == 0 or size == 0:
         return
-    table = _quantiles(values.device) * sigma
+    table = quantiles(values.device) * sigma
     words = -(-size // PARTS)
     if size % PARTS or not values.is_contiguous():
         noise = torch.empty(count * words * PARTS, device=values.device)
@@ -126,7 +142,7 @@ def _scratch(device: torch.device, thread: int) -> _Scratch:
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
-def _quantiles(device: torch.device) -> Tensor:
+def quantiles(device: torch.device) -> Tensor:
     """The 65,536 values, ascending, float32."""
     edges = torch.special.ndtri(torch.linspace(0, 1, LEVELS + 1, dtype=torch.float64))
     density = torch.exp(-edges.square() / 2) / math.sqrt(2 * math.pi)
