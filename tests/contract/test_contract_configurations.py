@@ -1,7 +1,7 @@
 """Formats, blocks and tiles: bounds are reached and never exceeded, and every bad field is refused by its name."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from quietbar.contract import BIAS, SIGMA, BlockConfig, ConfigurationError, CrossbarConfig, IntegerFormat
@@ -111,7 +111,7 @@ def test_unknown_and_missing_fields_of_a_block_are_refused() -> None:
 )
 def test_the_current_s_format_holds_every_current(config) -> None:
     noise = max(abs(round_shift(READ_SIGMA.high * eps, 11)) for eps in (SAMPLE.low, SAMPLE.high))
-    largest = config.rows * config.source.high * CONDUCTANCE.high + noise
+    largest = config.rows * config.dac.high * CONDUCTANCE.high + noise
     assert largest <= config.current_magnitude <= largest + 1
     assert config.current_magnitude + BIAS.magnitude <= config.current.high
 
@@ -119,12 +119,22 @@ def test_the_current_s_format_holds_every_current(config) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("rows", 0), ("rows", 1025), ("columns", 0), ("columns", 2.5), ("dac_bits", 0), ("dac_bits", 9), ("adc_bits", 1),
-     ("adc_bits", 9), ("noisy_programming", "yes")],
+     ("adc_bits", 9), ("noisy_programming", "yes"), ("slices", 0), ("slices", 2), ("row_tiles", 0), ("column_tiles", 0),
+     ("faults", None), ("drift", 1.5), ("output", "floats")],
 )  # fmt: skip
 def test_a_bad_field_of_a_tile_is_refused_by_its_name(field, value) -> None:
     with pytest.raises(ConfigurationError) as error:
         CrossbarConfig(**{"rows": 4, "columns": 2, field: value})
     assert error.value.field == f"crossbar.{field}"
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(2, 8), st.integers(1, 1024))
+def test_the_sum_s_format_is_the_smallest_that_holds_every_sum(slices, dac_bits, adc_bits, row_tiles) -> None:
+    assume(slices * dac_bits <= 8 and slices * row_tiles > 1)
+    config = CrossbarConfig(4, 2, dac_bits, adc_bits, slices=slices, row_tiles=row_tiles)
+    least = row_tiles * sum(config.adc.low << (number * dac_bits) for number in range(slices))
+    assert config.sum.low <= least < config.sum.low // 2 + 1
+    assert config.sum.magnitude + BIAS.magnitude <= config.scaled.high
 
 
 @pytest.mark.parametrize(("bits", "signed"), [(0, True), (65, True), (8.0, True), (8, "yes")])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quietbar.contract import block, crossbar, gaussian
+from quietbar.contract import block, crossbar, drift, gaussian
 from quietbar.contract.stream import FrameKind
 from quietbar.contract.uniform import COMPONENTS
 
@@ -24,7 +24,7 @@ def test_a_stated_constant_is_the_contract_s(name, value) -> None:
 
 @pytest.mark.parametrize(("name", "expected"), re.findall(r"^\| (\w+) \| `([0-9a-f]{64})` \|$", TEXT, re.MULTILINE))
 def test_a_stated_hash_is_its_table_s(name, expected) -> None:
-    table = next(getattr(module, name) for module in (gaussian, block, crossbar) if hasattr(module, name))
+    table = next(getattr(module, name) for module in (gaussian, block, crossbar, drift) if hasattr(module, name))
     values = [table.base, table.slope] if isinstance(table, gaussian.InterpolationTable) else table
     assert hashlib.sha256(json.dumps(values).encode()).hexdigest() == expected
 
@@ -40,5 +40,5 @@ def test_the_kinds_of_frames_are_those_in_the_table() -> None:
 
 
 def test_nothing_was_overlooked() -> None:
-    assert len(re.findall(r"^\| `\w+(?:\.\w+)+` \|", TEXT, re.MULTILINE)) == 33
-    assert len(re.findall(r"`[0-9a-f]{64}`", TEXT)) == 6
+    assert len(re.findall(r"^\| `\w+(?:\.\w+)+` \|", TEXT, re.MULTILINE)) == 46
+    assert len(re.findall(r"`[0-9a-f]{64}`", TEXT)) == 9

@@ -7,7 +7,11 @@ Configuration: frames of 32-bit words, the first of which says the kind. All int
     PARAMETERS  for each stage in order: its weights (output by output, inputs in order), biases, multipliers, shifts
     SEED        for each generator lane in order: the five state words of the uniform source, low half first
     PROGRAM     crossbar: the weights, row by row
-    CONVERTER   crossbar: all offsets, all gains, all shifts by column, then the read sigma
+    CONVERTER   crossbar: all offsets, all gains, all shifts, each by tile and column, then the read sigma
+    FAULTS      crossbar: for each weight, row by row, the fault of G+ in bits 1:0, that of G- in bits 3:2
+    EXPONENTS   crossbar: the weights again, row by row; each device draws its exponent of drift
+    TIME        crossbar: the time step; PROGRAM sets it to 0
+    SCALE       crossbar: all biases, all multipliers, all shifts, each by column
 """
 
 from __future__ import annotations
@@ -26,6 +30,10 @@ class FrameKind(enum.IntEnum):
     SEED = 2
     PROGRAM = 3
     CONVERTER = 4
+    FAULTS = 5
+    EXPONENTS = 6
+    TIME = 7
+    SCALE = 8
 
 
 def to_words(values: list[int]) -> list[int]:
