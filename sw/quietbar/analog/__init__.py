@@ -9,27 +9,39 @@ from .control import (
     restart,
     scale_noise,
     set_chip,
+    set_interface,
     set_noise_level,
     set_variation,
 )
 from .conversion import convert, to_digital
+from .grid import Grid
+from .interface import Converter, Interface
 from .layers import AnalogConv2d, AnalogLayer, AnalogLinear, Calibration
+from .readout import Columns, Noise, quantize, read_out_
 
 __all__ = [
     "AnalogConv2d",
     "AnalogLayer",
     "AnalogLinear",
     "Calibration",
+    "Columns",
+    "Converter",
+    "Grid",
+    "Interface",
+    "Noise",
     "NoiseState",
     "calibrate",
     "convert",
     "layers",
     "position",
+    "quantize",
     "quiet",
+    "read_out_",
     "restart",
     "scale_noise",
     "set_calibration",
     "set_chip",
+    "set_interface",
     "set_noise_level",
     "set_variation",
     "to_digital",

@@ -1,10 +1,9 @@
-"""Measuring the scale of every analog layer's ideal results."""
+"""Measuring what goes into every analog layer and comes out of it, for its scale and its converters' ranges."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,47 +12,19 @@ from torch import Tensor, nn
 from quietbar.contract.errors import QuietbarError, require
 from quietbar.models.accuracy import evaluation_mode
 
+from .arrays import multiply
 from .control import layers, quiet
+from .distribution import Moments
 from .layers import AnalogLayer, Calibration
 
 
-@dataclass
-class Moments:
-    """Count, mean, sum of squared deviations and extremes of numbers that come in parts, in float64.
-
-    Parts are merged by the formula of T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise
-    algorithm for computing sample variances", 1979.
-    """
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    low: float = math.inf
-    high: float = -math.inf
-
-    def add(self, values: Tensor) -> None:
-        """Take in all elements of ``values``."""
-        values = values.detach().double()
-        count = values.numel()
-        variance, mean = torch.var_mean(values, correction=0)
-        difference, total = float(mean) - self.mean, self.count + count
-        self.squares += float(variance) * count + difference**2 * self.count * count / total
-        self.mean += difference * count / total
-        self.count = total
-        low, high = torch.aminmax(values)
-        self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
-
-    @property
-    def calibration(self) -> Calibration:
-        """What the layers need of it."""
-        return Calibration(math.sqrt(self.squares / self.count), self.high - self.low)
-
-
 def calibrate(model: nn.Module, batches: Iterable[Any] | Tensor) -> dict[str, Calibration]:
-    """Measure the standard deviation and range of each analog layer's results, all noise off, in evaluation mode.
+    """Measure each analog layer's inputs and results, all noise and conversion off, in evaluation mode.
+
+    A layer of several arrays or slices needs the range of each of their results; the batches then go through twice.
 
     Args:
-        model: from ``quietbar.analog.convert``; the measured scales stay in its layers.
+        model: from ``quietbar.analog.convert``; what was measured stays in its layers.
         batches: of inputs, or of (inputs, labels); or one tensor of inputs. Training images, never test images.
 
     Returns:
@@ -61,32 +32,74 @@ def calibrate(model: nn.Module, batches: Iterable[Any] | Tensor) -> dict[str, Ca
 
     Raises:
         ConfigurationError: no batch reaches some layer.
-        QuietbarError: some result is not finite.
+        QuietbarError: some input or result is not finite.
     """
     found = layers(model)
-    moments = {name: Moments() for name in found}
+    inputs = [batches] if isinstance(batches, Tensor) else batches
+    is_cut = any(len(layer.arrays) > 1 or layer.interface.slice_bits is not None for layer in found.values())
+    if is_cut and iter(inputs) is inputs:
+        inputs = list(inputs)  # it can be gone through only once
+    seen = {name: (Moments(), Moments()) for name in found}
 
-    def record(layer: nn.Module, _: Any, result: Tensor) -> None:
-        assert isinstance(layer, AnalogLayer)
-        moments[layer.name].add(result)
+    def record(layer: AnalogLayer, given: Tensor, result: Tensor) -> None:
+        before, after = seen[layer.name]
+        before.add(given)
+        after.add(result)
 
-    hooks = [layer.register_forward_hook(record) for layer in found.values()]
-    try:
-        with quiet(model), evaluation_mode(model), torch.no_grad():
-            for batch in [batches] if isinstance(batches, Tensor) else batches:
-                model(batch[0] if isinstance(batch, (tuple, list)) else batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    for name, each in moments.items():
-        require(each.count > 0, f"calibrate.batches at {name}", each.count, "at least one image that reaches the layer")
-        if not math.isfinite(each.squares + each.high - each.low):
+    _run(model, inputs, record)
+    calibrations = {}
+    for name, (before, after) in seen.items():
+        require(
+            after.count > 0, f"calibrate.batches at {name}", after.count, "at least one image that reaches the layer"
+        )
+        if not (before.is_finite and after.is_finite):
             raise QuietbarError(
                 f"calibrate: layer {name} gives results that are not finite; look at inputs and weights"
             )
-    calibrations = {name: each.calibration for name, each in moments.items()}
+        result = after.distribution
+        calibrations[name] = Calibration(result.std, result.range, before.distribution, (result,))
     set_calibration(model, calibrations)
+    if is_cut:
+        calibrations |= _calibrate_parts(model, inputs)
+        set_calibration(model, calibrations)
     return calibrations
+
+
+def _calibrate_parts(model: nn.Module, inputs: Iterable[Any]) -> dict[str, Calibration]:
+    """The calibrations of the layers of several conversions, each conversion measured."""
+    cut = {name: layer for name, layer in layers(model).items() if len(layer.arrays) * layer.slices > 1}
+    seen = {name: [Moments() for _ in range(len(layer.arrays) * layer.slices)] for name, layer in cut.items()}
+
+    def record(layer: AnalogLayer, given: Tensor, _: Tensor) -> None:
+        if layer.name in cut:
+            parts = zip(seen[layer.name], layer.parts(given), strict=True)
+            for moments, (channels, values, _worth) in parts:
+                moments.add(multiply(layer, values, layer.weight, None, channels))
+
+    _run(model, inputs, record)
+    found = {}
+    for name, moments in seen.items():
+        before = cut[name].calibration
+        assert before is not None
+        found[name] = dataclasses.replace(before, conversions=tuple(each.distribution for each in moments))
+    return found
+
+
+def _run(model: nn.Module, inputs: Iterable[Any], record: Callable[[AnalogLayer, Tensor, Tensor], None]) -> None:
+    """Show ``record`` the layer, input and result of every ideal analog product."""
+
+    def hook(layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
+        assert isinstance(layer, AnalogLayer)
+        record(layer, given[0], result)
+
+    hooks = [layer.register_forward_hook(hook) for layer in layers(model).values()]
+    try:
+        with quiet(model), evaluation_mode(model), torch.no_grad():
+            for batch in inputs:
+                model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+    finally:
+        for handle in hooks:
+            handle.remove()
 
 
 def set_calibration(model: nn.Module, calibrations: dict[str, Calibration]) -> None:

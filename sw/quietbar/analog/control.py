@@ -13,6 +13,7 @@ from quietbar.contract.errors import require, require_integer
 from quietbar.noise import Chip, Variation
 
 from .conversion import Patterns, match
+from .interface import Interface
 from .layers import AnalogLayer
 
 
@@ -41,6 +42,19 @@ def set_variation(model: nn.Module, variation: Variation, include: Patterns = "*
         layer = found[name]
         assert layer.chip is not None
         layer.place_on(Chip(layer.chip.seed, variation))
+
+
+def set_interface(model: nn.Module, interface: Interface, include: Patterns = "*") -> None:
+    """Give the analog layers that fit ``include`` other converters and tiles, at image 0.
+
+    Calibration stays; where the layers are cut in another way than before, :func:`calibrate` again.
+    """
+    require(isinstance(interface, Interface), "set_interface.interface", interface, "a quietbar.analog.Interface")
+    found = layers(model)
+    for name in match(list(found), include, "set_interface.include"):
+        layer = found[name]
+        assert layer.chip is not None
+        layer.place_on(layer.chip, interface=interface)
 
 
 def set_noise_level(model: nn.Module, sigma: float) -> None:

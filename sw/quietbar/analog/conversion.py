@@ -13,6 +13,7 @@ from quietbar.contract.errors import require
 from quietbar.noise import Chip
 
 from .batch_norm import find_pairs, fold_pair
+from .interface import Interface
 from .layers import ANALOG, DIGITAL, AnalogLayer
 
 Patterns = str | Sequence[str]
@@ -24,6 +25,7 @@ def convert(
     include: Patterns = "*",
     exclude: Patterns = (),
     fold_batch_norm: bool = True,
+    interface: Interface = Interface(),  # noqa: B008 - it is frozen
 ) -> nn.Module:
     """A copy of ``model`` whose ``nn.Conv2d`` and ``nn.Linear`` layers are computed on ``chip``.
 
@@ -38,6 +40,8 @@ def convert(
         fold_batch_norm: whether batch normalization is folded into the analog layer in front of it (and replaced by
             ``nn.Identity``), so that the noise comes after it. The copy then computes what the model does in
             evaluation mode. Where several layers feed one normalization, it stays.
+        interface: converters and tiling of all layers; ``quietbar.analog.set_interface`` changes those of some. What
+            is not ideal wants :func:`calibrate` first.
 
     Raises:
         ConfigurationError: a pattern fits no convertible layer, ``model`` is analog already, or ``torch.fx`` cannot
@@ -45,6 +49,7 @@ def convert(
     """
     require(isinstance(model, nn.Module), "convert.model", type(model).__name__, "a torch.nn.Module")
     require(isinstance(chip, Chip), "convert.chip", chip, "a quietbar.noise.Chip")
+    require(isinstance(interface, Interface), "convert.interface", interface, "a quietbar.analog.Interface")
     analog = [name for name, module in model.named_modules() if isinstance(module, AnalogLayer)]
     require(not analog, "convert.model", ", ".join(analog), "digital: bring it back with quietbar.analog.to_digital")
     model = copy.deepcopy(model)
@@ -59,7 +64,7 @@ def convert(
         # In place, so that parameters, hooks and every reference to the layer stay.
         layer.__class__ = ANALOG[type(layer)]
         assert isinstance(layer, AnalogLayer)
-        layer.place_on(chip, name)
+        layer.place_on(chip, name, interface)
     return model
 
 
