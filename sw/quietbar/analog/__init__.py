@@ -18,6 +18,7 @@ from .grid import Grid
 from .interface import Converter, Interface
 from .layers import AnalogConv2d, AnalogLayer, AnalogLinear, Calibration
 from .readout import Columns, Noise, quantize, read_out_
+from .wires import Wires, effective_conductances
 
 __all__ = [
     "AnalogConv2d",
@@ -30,8 +31,10 @@ __all__ = [
     "Interface",
     "Noise",
     "NoiseState",
+    "Wires",
     "calibrate",
     "convert",
+    "effective_conductances",
     "layers",
     "position",
     "quantize",
