@@ -71,12 +71,13 @@ class Queue(wiring.Component):
 class ResultQueue(wiring.Component):
     """Makes a pipeline that cannot stop elastic, by credit.
 
-    The pipeline may ``launch`` a computation while ``room`` is high; its ``burst`` results then arrive one by one, each
+    The pipeline may ``launch`` a computation while ``room`` is high; its ``count`` results then arrive one by one, each
     marked by ``arrivals.valid``, and always find a place. Whoever sizes the queue says how many results can be
     outstanding (in the pipeline or in the queue) at full speed: :func:`credit` tells.
 
     Members:
         launch: In(1), a computation is launched in this cycle; only while ``room``.
+        count: In, how many results it will have: ``burst`` if unconnected, and never more.
         room: Out(1).
         arrivals: In(stream of ``shape``, always ready), the results.
         o: Out(stream of ``shape``), the results, elastic. The first is there one cycle after its arrival.
@@ -88,6 +89,7 @@ class ResultQueue(wiring.Component):
         super().__init__(
             {
                 "launch": In(1),
+                "count": In(range(burst + 1), init=burst),
                 "room": Out(1),
                 "arrivals": In(stream.Signature(shape, always_ready=True)),
                 "o": Out(stream.Signature(shape)),
@@ -116,7 +118,7 @@ class ResultQueue(wiring.Component):
             queue.i.payload.eq(self.arrivals.payload),
             queue.i.valid.eq(self.arrivals.valid),
         ]
-        m.d.sync += outstanding.eq(outstanding + Mux(self.launch, self.burst, 0) - leaving)
+        m.d.sync += outstanding.eq(outstanding + Mux(self.launch, self.count, 0) - leaving)
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m
 

@@ -40,6 +40,7 @@ class Requantizer(wiring.Component):
         multiplier: In(16), from 2**15 to 2**16 - 1.
         shift: In(6), from 1 to 47.
         value: Out, format ``target``.
+        saturated: Out(1), with ``value``: it is a limit of the range that the result lies beyond.
     """
 
     LATENCY = 5
@@ -59,6 +60,7 @@ class Requantizer(wiring.Component):
                 "multiplier": In(MULTIPLIER_BITS),
                 "shift": In(SHIFT_BITS),
                 "value": Out(shape_of(target)),
+                "saturated": Out(1),
             }
         )
 
@@ -88,5 +90,6 @@ class Requantizer(wiring.Component):
                 places_left.eq(places[:COARSE_STEP_BITS]),
                 fine.eq(coarse >> places_left),
                 value.eq(Mux(above, self.target.high, Mux(below, self.target.low, rounded))),
+                self.saturated.eq(above | below),
             ]
         return m

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from quietbar.contract import require_integer
 from quietbar.contract.gaussian import SAMPLE
 
 from ..arithmetic import shape_of
@@ -28,27 +29,37 @@ class GaussianSource(wiring.Component):
 
     Args:
         lanes: pairs of samples a transfer.
+        ahead: transfers that are made beyond those that keep the stream going, for whoever claims samples some time
+            before taking them.
 
     Members:
         load: In, see :data:`quietbar_hw.stream.LOAD`.
         loaded: Out(1), a whole seed is there.
         refused: Out(1), pulses one cycle after the last word of what is no state of any seed.
+        arriving: Out(1), a transfer enters the queue and can be had from the next cycle on.
         samples: Out(stream of ``2 * lanes`` samples, signed 16 bits with 11 fraction bits).
     """
 
     LATENCY = BoxMuller.LATENCY + 2
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
+    def __init__(self, lanes: int, ahead: int = 0) -> None:
+        require_integer("gaussian_source.ahead", ahead, 0, 1 << 16)
+        self.lanes, self.ahead = lanes, ahead
         self.shape = data.ArrayLayout(shape_of(SAMPLE), 2 * lanes)
         super().__init__(
             {
                 "load": In(LOAD),
                 "loaded": Out(1),
                 "refused": Out(1),
+                "arriving": Out(1),
                 "samples": Out(stream.Signature(self.shape)),
             }
         )
+
+    @staticmethod
+    def depth(ahead: int) -> int:
+        """Transfers that are under way or wait."""
+        return ResultQueue.credit(BoxMuller.LATENCY) + ahead
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -56,7 +67,7 @@ class GaussianSource(wiring.Component):
         wiring.connect(m, wiring.flipped(self.load), uniform.load)
 
         seeding = self.load.valid & self.load.payload.first
-        results = ResultQueue(self.shape, ResultQueue.credit(BoxMuller.LATENCY))
+        results = ResultQueue(self.shape, self.depth(self.ahead))
         m.submodules.results = ResetInserter(seeding)(results)
         launch = uniform.loaded & results.room
         m.d.comb += [
@@ -68,7 +79,7 @@ class GaussianSource(wiring.Component):
         arriving = launch
         for _ in range(BoxMuller.LATENCY):
             arriving = delay(m, arriving & ~seeding, 1, "arriving", reset_less=False)
-        m.d.comb += results.arrivals.valid.eq(arriving)
+        m.d.comb += [results.arrivals.valid.eq(arriving), self.arriving.eq(arriving)]
         for lane in range(self.lanes):
             m.submodules[f"box_muller_{lane}"] = pipeline = BoxMuller()
             m.d.comb += [

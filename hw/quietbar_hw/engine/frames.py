@@ -1,0 +1,187 @@
+"""Descriptors in the engine: a table of them, and the fields that each stage gets of a frame's."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from quietbar.contract.engine import EngineConfig, EngineError, Section
+
+from ..storage import storage
+from .memory import store_layout
+
+FRAMES = 16
+"""Frames that can be on their way to a stage."""
+
+
+def _bits(high: int) -> int:
+    """Bits of a number from 0 to ``high``, at least one."""
+    return max(1, high.bit_length())
+
+
+def field_bits(config: EngineConfig) -> dict[str, int]:
+    """Width of each field of a descriptor; loop counts are the number of the last turn."""
+    return {
+        "last_beat": _bits(config.beats - 1),
+        "last_group": _bits(config.groups - 1),
+        "last_pass": _bits(config.groups * config.parts - 1),
+        "last_column": _bits(config.width - 1),
+        "last_row": _bits(config.height - 1),
+        "matrix": _bits(config.matrix_rows - 1),
+        "window": _bits(config.window_rows - 1),
+        "hidden": _bits(config.hidden_rows - 1),
+        "channel": _bits(config.channel_rows - 1),
+        "signed": 1,
+        "sampling": 1,
+        "depthwise": 1,
+    }
+
+
+STAGE_FIELDS = {
+    "reduce": ("last_beat", "last_group", "matrix", "hidden", "signed"),
+    "spatial": ("last_group", "last_pass", "last_column", "last_row", "window", "hidden", "depthwise"),
+    "heads": ("last_beat", "last_group", "matrix", "channel", "sampling", "signed"),
+}
+"""What each stage needs to know of a frame."""
+
+
+def stage_layout(config: EngineConfig, stage: str) -> data.StructLayout:
+    """The fields that a stage gets."""
+    bits = field_bits(config)
+    return data.StructLayout({name: bits[name] for name in STAGE_FIELDS[stage]})
+
+
+def frame_layout(config: EngineConfig) -> data.StructLayout:
+    """All fields of a descriptor, and whether it is valid."""
+    return data.StructLayout({**field_bits(config), "valid": 1})
+
+
+class DescriptorTable(wiring.Component):
+    """The descriptors. The first word of one makes its block unknown, the last one known, if the engine has it all.
+
+    Timing: the fields are there one cycle after ``lookup``, and stay until the next. The verdict on a last word,
+    ``unfit``, is there two cycles after it was stored.
+
+    Members:
+        store: In, see `store_layout`.
+        unfit: Out(1).
+        block: In, whose descriptor is looked up.
+        lookup: In(1).
+        fields: Out, see `frame_layout`.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "store": In(store_layout(config)),
+                "unfit": Out(1),
+                "block": In(config.id_bits),
+                "lookup": In(1),
+                "fields": Out(frame_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        valid = Signal(config.blocks)
+        words = [Signal(32, name=f"word_{number}", reset_less=True) for number in range(4)]
+        storing = self.store.en & (self.store.section == Section.DESCRIPTORS)
+        word, row = self.store.offset[:2], self.store.offset[2:][: config.id_bits]
+        with m.If(storing):
+            with m.Switch(word):
+                for number in range(4):
+                    with m.Case(number):
+                        m.d.sync += words[number].eq(self.store.word)
+            with m.If(word == 0):
+                m.d.sync += valid.bit_select(row, 1).eq(0)
+
+        # What the block needs: products one cycle after the words, ends one cycle later.
+        last_beat, last_group = words[0][:8], words[0][8:16]
+        flags = words[0][16:]
+        signed, sampling, depthwise = flags[0], flags[1], flags[2]
+        beats, groups = Signal(9), Signal(9)
+        passes = Signal(range(256 * config.parts + 1))
+        m.d.comb += [
+            beats.eq(last_beat + 1),
+            groups.eq(last_group + 1),
+            passes.eq(Mux(depthwise, 1, groups * config.parts)),
+        ]
+        kept_beats, kept_groups, kept_passes = (
+            Signal.like(each, name=f"kept_{each.name}", reset_less=True) for each in (beats, groups, passes)
+        )
+        matrix_rows = Signal(range(config.beats * config.groups + 1), reset_less=True)
+        window_rows = Signal(range(config.groups * config.groups * config.parts + 1), reset_less=True)
+        m.d.sync += [
+            kept_beats.eq(beats),
+            kept_groups.eq(groups),
+            kept_passes.eq(passes),
+            matrix_rows.eq(kept_beats[: _bits(config.beats)] * kept_groups[: _bits(config.groups)]),
+            window_rows.eq(kept_passes[: _bits(config.groups * config.parts)] * kept_groups[: _bits(config.groups)]),
+        ]
+        needed = {"matrix": matrix_rows, "window": window_rows, "hidden": kept_groups, "channel": kept_beats}
+        bases = {
+            "matrix": words[2][:16],
+            "window": words[2][16:],
+            "hidden": words[3][:16],
+            "channel": words[3][16:],
+        }
+        within = [
+            last_beat < config.beats,
+            last_group < config.groups,
+            words[1][:16] < config.width,
+            words[1][16:] < config.height,
+            ~flags[3:].any(),
+        ]
+        if not config.noise:
+            within.append(~sampling)
+        if config.kernels != "both":
+            within.append(depthwise == (config.kernels == "depthwise"))
+        for name, base in bases.items():
+            end = Signal(18, name=f"{name}_end", reset_less=True)
+            m.d.sync += end.eq(base + needed[name])
+            within.append(end <= getattr(config, f"{name}_rows"))
+        fits = Signal()
+        m.d.comb += fits.eq(1)
+        for condition in within:
+            with m.If(~condition):
+                m.d.comb += fits.eq(0)
+
+        # A last word is stored, settles, and is judged.
+        last_stored = storing & (word == 3)
+        settling, judging = Signal(), Signal()
+        m.d.sync += [settling.eq(last_stored), judging.eq(settling)]
+        m.d.comb += self.unfit.eq(judging & ~fits)
+        m.submodules.fields = ram = storage(frame_layout(config), config.blocks)
+        write, read = ram.write_port(), ram.read_port()
+        fields: dict[str, object] = {
+            "last_beat": last_beat,
+            "last_group": last_group,
+            "last_pass": kept_passes - 1,
+            "last_column": words[1][:16],
+            "last_row": words[1][16:],
+            **bases,
+            "signed": signed,
+            "sampling": sampling,
+            "depthwise": depthwise,
+        }
+        m.d.comb += [
+            write.addr.eq(row),
+            write.en.eq(judging & fits),
+            *(write.data[name].eq(value) for name, value in fields.items()),
+            read.addr.eq(self.block),
+            read.en.eq(self.lookup),
+            self.fields.eq(read.data),
+        ]
+        with m.If(judging & fits):
+            m.d.sync += valid.bit_select(row, 1).eq(1)
+        known = Signal()
+        with m.If(self.lookup):
+            m.d.sync += known.eq(valid.bit_select(self.block, 1) & (self.block < config.blocks))
+        m.d.comb += self.fields.valid.eq(known)
+        return m
+
+
+UNFIT = EngineError.DESCRIPTOR_RANGE
