@@ -108,7 +108,8 @@ class EngineCase:
         return found
 
     def _beats(self, frames: Sequence[Tensor]) -> list[list[Beat]]:
-        source, found = random.Random(self.seed), list[list[Beat]]()
+        source = random.Random(self.seed)
+        found: list[list[Beat]] = []
         for block, frame in zip(self.order, frames, strict=True):
             config = self.parameters[block].config
             fill = [source.randrange(256) for _ in range(config.pixels)]
