@@ -85,7 +85,7 @@ class EngineCase:
     @property
     def writes(self) -> list[Write]:
         """What makes the engine ready: parameters, descriptors, and a seed where there is a source."""
-        found = []
+        found: list[Write] = []
         for number, (descriptor, parameters) in enumerate(zip(self.descriptors, self.parameters, strict=True)):
             found += block_writes(self.engine, descriptor, parameters, number)
         return [*found, *(seed_writes(self.engine, self.seed) if self.engine.noise else ())]
