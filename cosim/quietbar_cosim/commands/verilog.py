@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ENGINES = ("denoiser", "crossbar")
+ENGINES = ("denoiser", "crossbar", "gaussian")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "engines", nargs="*", metavar="ENGINE", help="of denoiser, crossbar (default: both, or the bundle's denoisers)"
+        "engines",
+        nargs="*",
+        metavar="ENGINE",
+        help="of denoiser, crossbar, gaussian (default: all, or the bundle's denoisers)",
     )
     parser.add_argument("--folder", type=Path, default=Path("build/verilog"), help="where the files go (%(default)s)")
     parser.add_argument("--bundle", type=Path, help="take the denoisers' shapes from this bundle")
@@ -32,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     denoiser.add_argument("--mode", default="mean", help="what is subtracted: mean or sampling (%(default)s)")
     denoiser.add_argument("--signed", action="store_true", help="activations are signed")
     denoiser.add_argument("--fraction-bits", type=int, default=4, help="of the noise estimate (%(default)s)")
-    denoiser.add_argument("--lanes", type=int, help="channels to a beat (the first of 4, 2, 1 that divides them)")
+    denoiser.add_argument(
+        "--lanes", type=int, help="channels to a beat (the first of 4, 2, 1 that divides them); gaussian: samples (2)"
+    )
     denoiser.add_argument("--cycles-per-pixel", type=int, help="more than the streams need saves multipliers")
 
     crossbar = parser.add_argument_group("crossbar")
@@ -41,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crossbar.add_argument("--dac-bits", type=int, default=8, help="of an input code (%(default)s)")
     crossbar.add_argument("--adc-bits", type=int, default=8, help="of an output code (%(default)s)")
     crossbar.add_argument("--rows-per-cycle", type=int, default=8, help="rows added in a cycle (%(default)s)")
+
+    gaussian = parser.add_argument_group("gaussian")
+    gaussian.add_argument("--kind", default="box-muller", help="of source: box-muller or inverse-cdf (%(default)s)")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -54,7 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
     engines = arguments.engines or (["denoiser"] if arguments.bundle else ENGINES)
 
     for engine in engines:
-        for name, component, extra in (_denoisers if engine == "denoiser" else _crossbars)(arguments):
+        for name, component, extra in DESIGNS[engine](arguments):
             files = write_verilog(component, arguments.folder, name, extra=extra)
             lint(files)
             print(f"{files.verilog}: {_summary(component)}")
@@ -97,9 +105,24 @@ def _crossbars(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[s
     yield "quietbar_crossbar", AxiCrossbar(config, folding), {}
 
 
+def _gaussians(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    from quietbar.contract.sources import SourceConfig
+    from quietbar_hw.gaussian import AxiGaussianSource
+
+    config = SourceConfig(arguments.kind, 2 if arguments.lanes is None else arguments.lanes)
+    yield "quietbar_gaussian", AxiGaussianSource(config), {}
+
+
+DESIGNS = {"denoiser": _denoisers, "crossbar": _crossbars, "gaussian": _gaussians}
+
+
 def _summary(component: Any) -> str:
     from quietbar_hw.denoiser import AxiDenoiser
+    from quietbar_hw.gaussian import AxiGaussianSource
 
+    if isinstance(component, AxiGaussianSource):
+        words = len(component.config.seed_frame(0))
+        return f"{component.config.kind}, {component.config.lanes} samples a transfer; {words} words seed it"
     config, folding = component.config, component.folding
     if isinstance(component, AxiDenoiser):
         from quietbar_hw.denoiser.timing import cycles

@@ -1,5 +1,7 @@
-"""Gaussian noise in hardware, equal to :mod:`quietbar.contract.gaussian` sample by sample."""
+"""Gaussian noise in hardware, equal to :mod:`quietbar.contract.sources` sample by sample."""
 
+from .inverse_cdf import InverseCdfSource
 from .source import GaussianSource
+from .top import AxiGaussianSource
 
-__all__ = ["GaussianSource"]
+__all__ = ["AxiGaussianSource", "GaussianSource", "InverseCdfSource"]

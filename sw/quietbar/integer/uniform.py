@@ -1,4 +1,4 @@
-"""The uniform source, vectorised: LFSR258 advanced in many places of its sequence at once.
+"""The uniform sources, vectorised: a generator advanced in many places of its sequence at once.
 
 Every component is linear over GF(2), so that the states of evenly spaced draws come from one state by matrix powers;
 from there all of them step together. Equal to ``quietbar.contract.uniform``, draw by draw.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quietbar.contract.errors import require_integer
-from quietbar.contract.uniform import COMPONENTS, WORD_BITS, Matrix, leap, leap_matrix, seed_state
+from quietbar.contract.uniform import LFSR258, WORD_BITS, CombinedGenerator, Matrix, component_matrix
 
 DRAW_HIGH = (1 << 62) - 1
 """Largest number of a draw that may be asked for; the period is about 2**258."""
@@ -26,11 +26,6 @@ BLOCKS = 2048
 
 Words = NDArray[np.uint64]
 
-_KEEP = np.array([[component.keep] for component in COMPONENTS], np.uint64)
-_TAP = np.array([[component.tap] for component in COMPONENTS], np.uint64)
-_SHIFT = np.array([[component.shift] for component in COMPONENTS], np.uint64)
-_FEEDBACK = np.array([[component.order - component.shift] for component in COMPONENTS], np.uint64)
-
 
 def _byte_tables(matrix: Matrix) -> Words:
     """Images of every byte at every place of a word, uint64 [8, 256]: a product is eight look-ups."""
@@ -42,13 +37,14 @@ def _byte_tables(matrix: Matrix) -> Words:
 
 
 @lru_cache(maxsize=64)
-def _leap_tables(steps: int) -> list[Words]:
-    return [_byte_tables(leap_matrix(index, steps)) for index in range(len(COMPONENTS))]
+def _leap_tables(generator: CombinedGenerator, steps: int) -> list[Words]:
+    return [_byte_tables(component_matrix(component, steps)) for component in generator.components]
 
 
-def leap_words(words: Words, steps: int) -> Words:
-    """States uint64 [5, states], each ``steps`` (a power of two) steps on."""
-    return np.stack([_apply_tables(tables, row) for tables, row in zip(_leap_tables(steps), words, strict=True)])
+def leap_words(words: Words, steps: int, generator: CombinedGenerator = LFSR258) -> Words:
+    """States uint64 [components, states], each ``steps`` (a power of two) steps on."""
+    tables = _leap_tables(generator, steps)
+    return np.stack([_apply_tables(own, row) for own, row in zip(tables, words, strict=True)])
 
 
 def _apply_tables(tables: Words, words: Words) -> Words:
@@ -58,41 +54,46 @@ def _apply_tables(tables: Words, words: Words) -> Words:
     return image
 
 
-def draw_chunks(seed: int, count: int, start: int = 0) -> Iterator[Words]:
+def draw_chunks(seed: int, count: int, start: int = 0, generator: CombinedGenerator = LFSR258) -> Iterator[Words]:
     """Draws ``start`` to ``start + count - 1`` of ``seed`` as consecutive arrays of at most `BLOCKS` * `STEPS`."""
-    state = seed_state(seed)
+    state = generator.seed_state(seed)
     require_integer("start", start, 0, DRAW_HIGH)
     require_integer("count", count, 0, DRAW_HIGH)
     if count == 0:
         return
     blocks = min(BLOCKS, -(-count // STEPS))
-    origins = np.array(leap(state, start), np.uint64)[:, np.newaxis]
+    origins = np.array(generator.leap(state, start), np.uint64)[:, np.newaxis]
     while origins.shape[1] < blocks:
-        origins = np.concatenate([origins, leap_words(origins, origins.shape[1] * STEPS)], axis=1)
+        origins = np.concatenate([origins, leap_words(origins, origins.shape[1] * STEPS, generator)], axis=1)
     origins = np.ascontiguousarray(origins[:, :blocks])
     while True:
-        yield _run(origins)[: min(count, blocks * STEPS)]
+        yield _run(origins, generator)[: min(count, blocks * STEPS)]
         count -= blocks * STEPS
         if count <= 0:
             return
-        origins = leap_words(origins, BLOCKS * STEPS)
+        origins = leap_words(origins, BLOCKS * STEPS, generator)
 
 
-def _run(origins: Words) -> Words:
-    """The `STEPS` draws that follow each state of uint64 [5, blocks], block after block."""
+def _run(origins: Words, generator: CombinedGenerator) -> Words:
+    """The `STEPS` draws that follow each state of uint64 [components, blocks], block after block."""
+    keep, tap, shift, back = (
+        np.array([[value] for value in values], np.uint64)
+        for values in zip(
+            *((each.keep, each.tap, each.shift, each.order - each.shift) for each in generator.components), strict=True
+        )
+    )
     states, feedback = origins.copy(), np.empty_like(origins)
     found = np.empty((STEPS, origins.shape[1]), np.uint64)
     for row in found:
-        np.left_shift(states, _TAP, out=feedback)
+        np.left_shift(states, tap, out=feedback)
         feedback ^= states
-        feedback >>= _FEEDBACK
-        states &= _KEEP
-        states <<= _SHIFT
+        feedback >>= back
+        states &= keep
+        states <<= shift
         states ^= feedback
         np.bitwise_xor(states[0], states[1], out=row)
-        row ^= states[2]
-        row ^= states[3]
-        row ^= states[4]
+        for state in states[2:]:
+            row ^= state
     return np.ascontiguousarray(found.T).reshape(-1)
 
 
