@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import contract as contract
     from . import data as data
     from . import denoise as denoise
+    from . import estimates as estimates
     from . import experiment as experiment
     from . import integer as integer
     from . import models as models

@@ -71,6 +71,7 @@ COMMANDS = {
     "cosim": Command("quietbar_cosim.commands.cosim", "compare the RTL with the reference, bit for bit"),
     "accuracy": Command("quietbar_cosim.commands.accuracy", "measure accuracy with every bit taken from the RTL"),
     "synth": Command("quietbar_cosim.commands.synth", "count the resources of the Verilog with Yosys"),
+    "estimate": Command("quietbar.commands.estimate", "estimate energy, latency and area of a network on analog tiles"),
     "report": Command("quietbar.commands.report", "write the report of a finished run"),
     "replay": Command("quietbar_cosim.commands.replay", "run one mismatch again"),
     "doctor": Command("quietbar.commands.doctor", "show every tool, its version, and what is missing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -34,6 +35,16 @@ def require_integer(field: str, value: Any, low: int, high: int) -> None:
     allowed = f"an integer from {low} to {high}"
     require(isinstance(value, int) and not isinstance(value, bool), field, value, allowed)
     require(low <= value <= high, field, value, allowed)
+
+
+def require_number(field: str, value: Any, low: float, high: float = math.inf, note: str = "") -> None:
+    """Refuse anything but a finite number in the closed range [low, high]; ``bool`` is refused too.
+
+    ``note`` follows the range in the message, e.g. to say where a bound comes from.
+    """
+    allowed = f"a finite number of at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    require(is_number and low <= value <= high, field, value, allowed + note)
 
 
 def require_choice(field: str, value: Any, choices: tuple[Any, ...]) -> None:
