@@ -70,6 +70,7 @@ COMMANDS = {
     "verilog": Command("quietbar_cosim.commands.verilog", "write Verilog and its manifest"),
     "cosim": Command("quietbar_cosim.commands.cosim", "compare the RTL with the reference, bit for bit"),
     "accuracy": Command("quietbar_cosim.commands.accuracy", "measure accuracy with every bit taken from the RTL"),
+    "registers": Command("quietbar_cosim.commands.registers", "make bank, drivers and documents of a register map"),
     "synth": Command("quietbar_cosim.commands.synth", "count the resources of the Verilog with Yosys"),
     "estimate": Command("quietbar.commands.estimate", "estimate energy, latency and area of a network on analog tiles"),
     "report": Command("quietbar.commands.report", "write the report of a finished run"),
@@ -79,6 +80,7 @@ COMMANDS = {
 
 EXTRAS = {
     "amaranth": "hardware",
+    "systemrdl": "hardware",
     "cocotb": "cosim",
     "cocotb_tools": "cosim",
     "cocotbext": "cosim",
