@@ -64,6 +64,7 @@ class Command:
 COMMANDS = {
     "run": Command("quietbar_cosim.commands.run", "run a recipe from data to report; resumes where it stopped"),
     "train": Command("quietbar.commands.train", "train a network that tolerates noise"),
+    "robustness": Command("quietbar.commands.robustness", "compare methods of noise-tolerant training"),
     "place": Command("quietbar.commands.place", "find where denoising blocks pay off"),
     "denoise": Command("quietbar.commands.denoise", "insert denoising blocks and train them on the frozen network"),
     "quantize": Command("quietbar.commands.quantize", "turn trained blocks into integers and export a bundle"),

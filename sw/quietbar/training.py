@@ -31,6 +31,10 @@ class TrainingError(QuietbarError):
     """Training cannot go on: a loss or weight is no longer finite, or a checkpoint does not fit."""
 
 
+class DivergenceError(TrainingError):
+    """The loss or a weight is no longer finite."""
+
+
 class Optimizer(Protocol):
     """What :func:`fit` needs: any ``torch.optim.Optimizer``, or a wrapper such as ``SharpnessAware``.
 
@@ -38,7 +42,8 @@ class Optimizer(Protocol):
     and returns the loss.
     """
 
-    param_groups: list[dict[str, Any]]
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
 
     def step(self, closure: Callable[[], Tensor], /) -> Any: ...
     def zero_grad(self) -> None: ...
@@ -190,7 +195,7 @@ def fit(
         if state.batch != count:
             raise TrainingError(f"epoch {epoch + 1} gave {state.batch} batches instead of {count}: the data changed")
         if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
-            raise TrainingError(f"a weight is no longer finite after epoch {epoch + 1}: lower the learning rate")
+            raise DivergenceError(f"a weight is no longer finite after epoch {epoch + 1}: lower the learning rate")
 
     with kept_modes(model):
         try:
@@ -254,7 +259,7 @@ def _step(model: nn.Module, optimizer: Optimizer, loss: Loss, inputs: Tensor, la
         value = loss(model, inputs, labels)
         values.append(float(value.detach()))
         if not math.isfinite(values[-1]):
-            raise TrainingError(f"the loss is {values[-1]} in {where}: lower the learning rate or look at the inputs")
+            raise DivergenceError(f"the loss is {values[-1]} in {where}: lower the learning rate or look at the inputs")
         value.backward()
         return value
 

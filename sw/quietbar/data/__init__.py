@@ -7,7 +7,7 @@
 
 from quietbar.contract.errors import require_choice
 
-from . import cifar10, digits
+from . import cifar10, digits, fashion_mnist
 from .augmentation import crop_and_flip
 from .batches import Augmentation, Batches, permutation
 from .dataset import SPLITS, Dataset, Split
@@ -34,15 +34,16 @@ __all__ = [
     "search_folders",
 ]
 
-_LOADERS = {"digits": digits.load, "cifar10": cifar10.load}
+_LOADERS = {"digits": digits.load, "cifar10": cifar10.load, "fashion-mnist": fashion_mnist.load}
 NAMES = tuple(_LOADERS)
 
 
 def load(name: str, split_seed: int = 0) -> Dataset:
-    """A data set by its name: ``digits`` (comes with scikit-learn) or ``cifar10`` (found or downloaded).
+    """A data set by its name.
 
     Args:
-        name: one of ``NAMES``.
+        name: one of ``NAMES``: ``digits`` comes with scikit-learn, ``cifar10`` and ``fashion-mnist`` are found or
+            downloaded.
         split_seed: tells validation from training images; test images are the same for every seed.
 
     Raises:

@@ -43,6 +43,14 @@ class RunFolder:
     root: Path
     announce: Callable[[str], None] = say
 
+    def find(self, name: str, settings: dict[str, Any], after: tuple[StageResult, ...]) -> StageResult | None:
+        """The stage's result where it is there, else None; the arguments are those of :meth:`stage`."""
+        key = _key(name, settings, after)
+        folder = self.root / f"{name}-{key}"
+        if not (folder / RESULT).exists():
+            return None
+        return StageResult(name, key, folder, json.loads((folder / RESULT).read_text())["values"])
+
     def stage(
         self,
         name: str,
@@ -58,18 +66,23 @@ class RunFolder:
             after: the stages whose results this one uses.
             compute: is given the stage's folder, in which it may keep partial work, and returns plain values.
         """
-        statement = json.dumps(
-            {"stage": name, "settings": settings, "after": [stage.key for stage in after]}, sort_keys=True
-        )
-        key = hashlib.sha256(statement.encode()).hexdigest()[:12]
+        found = self.find(name, settings, after)
+        if found is not None:
+            self.announce(f"{name}: done before ({found.folder.name})")
+            return found
+        key = _key(name, settings, after)
         folder = self.root / f"{name}-{key}"
         result = folder / RESULT
-        if result.exists():
-            self.announce(f"{name}: done before ({folder.name})")
-            return StageResult(name, key, folder, json.loads(result.read_text())["values"])
         self.announce(f"{name} ...")
         folder.mkdir(parents=True, exist_ok=True)
         values = compute(folder)
         record = {"stage": name, "settings": settings, "values": values}
         write_atomically(result, json.dumps(record, indent=1) + "\n")
         return StageResult(name, key, folder, json.loads(json.dumps(values)))
+
+
+def _key(name: str, settings: dict[str, Any], after: tuple[StageResult, ...]) -> str:
+    statement = json.dumps(
+        {"stage": name, "settings": settings, "after": [stage.key for stage in after]}, sort_keys=True
+    )
+    return hashlib.sha256(statement.encode()).hexdigest()[:12]

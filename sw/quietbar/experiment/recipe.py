@@ -254,6 +254,16 @@ def read_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         QuietbarError: the file is not there or is not TOML.
         ConfigurationError: a key or value is not allowed; the message names it.
     """
+    return from_mapping(Recipe, read_values(path, overrides))
+
+
+def read_values(path: Path | str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The plain values of a TOML file, with ``overrides`` put in their place.
+
+    Raises:
+        QuietbarError: the file is not there or is not TOML.
+        ConfigurationError: an override is not of the form ``section.key=value``.
+    """
     path = Path(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -263,7 +273,7 @@ def read_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         raise QuietbarError(f"recipe {path} is not TOML: {error}") from error
     for override in overrides:
         _apply_override(values, override)
-    return from_mapping(Recipe, values)
+    return values
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:

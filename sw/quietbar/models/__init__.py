@@ -11,12 +11,14 @@ from .accuracy import accuracy, evaluation_mode, kept_modes
 from .digits import DigitsNetwork, digits_network
 from .pretrained import WeightsError, load_pretrained, load_weights, read_weights
 from .resnet import DEPTHS, BasicBlock, ResNet, resnet
+from .small import SmallNetwork, small_network
 
 __all__ = [
     "NAMES",
     "BasicBlock",
     "DigitsNetwork",
     "ResNet",
+    "SmallNetwork",
     "WeightsError",
     "accuracy",
     "create",
@@ -27,10 +29,13 @@ __all__ = [
     "load_weights",
     "read_weights",
     "resnet",
+    "small_network",
 ]
 
 _NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "digits": digits_network,
+    "small": small_network,
+    "small-gray": partial(small_network, channels=1),
     **{f"resnet{depth}": partial(resnet, depth) for depth in DEPTHS},
 }
 NAMES = tuple(_NETWORKS)
@@ -40,7 +45,8 @@ def create(name: str, classes: int = 10) -> nn.Module:
     """A new network, with random weights drawn from torch's random state.
 
     Args:
-        name: one of ``NAMES``: ``digits`` (inputs N x 1 x 8 x 8) or ``resnet20`` to ``resnet56`` (N x 3 x 32 x 32).
+        name: one of ``NAMES``: ``digits`` (inputs N x 1 x 8 x 8), ``small`` (N x 3 x H x W), ``small-gray``
+            (N x 1 x H x W), or ``resnet20`` to ``resnet56`` (N x 3 x 32 x 32).
         classes: number of class scores.
 
     Raises:

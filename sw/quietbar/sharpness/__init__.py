@@ -1,7 +1,22 @@
 """Training that ends in flat minima, where noisy weights and activations do the least harm: SAM, ASAM and SAMSON."""
 
 from . import formulas
+from .baselines import METHODS, NoiseInjection, Plain, WeightClipping, method
+from .measure import loss_sharpness
 from .optimizer import SharpnessAware, default_rho
 from .passes import frozen_batch_norm_statistics
+from .wrapper import OptimizerWrapper
 
-__all__ = ["SharpnessAware", "default_rho", "formulas", "frozen_batch_norm_statistics"]
+__all__ = [
+    "METHODS",
+    "NoiseInjection",
+    "OptimizerWrapper",
+    "Plain",
+    "SharpnessAware",
+    "WeightClipping",
+    "default_rho",
+    "formulas",
+    "frozen_batch_norm_statistics",
+    "loss_sharpness",
+    "method",
+]

@@ -73,3 +73,27 @@ def perturbation(gradients: Tensors, operators: Tensors, rho: float) -> list[Ten
     torch._foreach_mul_(scaled, list(operators))
     torch._foreach_mul_(scaled, rho / norm if norm > 0 else 0.0)
     return list(scaled)
+
+
+def conductance_noise(weights: Tensors, sigma: float, generator: torch.Generator) -> list[Tensor]:
+    """``sigma * max|w_layer| * N(0, 1)``: the generic noise of conductances, of each parameter tensor in turn.
+
+    The noise of a device does not depend on the value it holds; the largest weight of a layer takes the whole range.
+    """
+    noise = [
+        torch.randn(weight.shape, dtype=weight.dtype, device=weight.device, generator=generator) for weight in weights
+    ]
+    if noise:
+        torch._foreach_mul_(noise, [sigma * weight.abs().max() for weight in weights])
+    return noise
+
+
+def clipping_bounds(weights: Tensors, limit: float, unit: str) -> list[Tensor]:
+    """The largest magnitude a weight of each tensor may have: ``limit``, or ``limit * std(w_layer)``, as scalars.
+
+    The first is Stutz et al., arXiv 2006.13977; the second Joshi et al., doi 10.1038/s41467-020-16108-9. The deviation
+    is that of the weights at hand, not of a sample (divided by the count).
+    """
+    if unit == "absolute":
+        return [torch.full((), limit, dtype=weight.dtype, device=weight.device) for weight in weights]
+    return [limit * weight.std(correction=0) for weight in weights]

@@ -1,0 +1,187 @@
+"""What a study compares, as one validated TOML file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from quietbar.configuration import from_mapping
+from quietbar.contract.errors import require, require_integer
+from quietbar.contract.seeds import check_seed
+from quietbar.experiment.recipe import HIGH, read_values
+
+
+def _require_number(name: str, value: float, low: float, high: float) -> None:
+    require(low <= value <= high, name, value, f"a number from {low:g} to {high:g}")
+
+
+def _require_seeds(name: str, seeds: tuple[int, ...]) -> None:
+    require(len(seeds) > 0, name, list(seeds), "at least one seed")
+    require(len(set(seeds)) == len(seeds), name, list(seeds), "different seeds")
+    for index, seed in enumerate(seeds):
+        check_seed(seed, f"{name}[{index}]")
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """Which images; of each split the first so many, or all.
+
+    Attributes:
+        name: a data set that ``quietbar.data.load`` knows.
+        seed: fixes the split into training and validation images.
+        train, validation, test: numbers of images.
+        augment: whether training images are shifted and mirrored.
+    """
+
+    name: str
+    seed: int = 0
+    train: int | None = None
+    validation: int | None = None
+    test: int | None = None
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed, "data.seed")
+        for name in ("train", "validation", "test"):
+            if getattr(self, name) is not None:
+                require_integer(f"data.{name}", getattr(self, name), 1, HIGH)
+
+
+@dataclass(frozen=True)
+class StudyNetwork:
+    """Which network, with random weights or, to be fine-tuned, with the published ones."""
+
+    name: str
+    pretrained: bool = False
+
+
+@dataclass(frozen=True)
+class StudyTraining:
+    """How every method trains: SGD with Nesterov momentum, the rate falling along half a cosine."""
+
+    epochs: int = 10
+    batch: int = 64
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        require_integer("training.epochs", self.epochs, 1, HIGH)
+        require_integer("training.batch", self.batch, 1, HIGH)
+        _require_number("training.learning_rate", self.learning_rate, 1e-9, 100)
+        _require_number("training.momentum", self.momentum, 1e-9, 1)
+        _require_number("training.weight_decay", self.weight_decay, 0, 1)
+        require_integer("training.checkpoint_every", self.checkpoint_every, 1, HIGH)
+
+
+@dataclass(frozen=True)
+class StudyMethod:
+    """One row of the table.
+
+    Attributes:
+        name: of the row.
+        method: one that ``quietbar.sharpness.method`` knows.
+        grid: strengths to choose among on validation images (``rho``, ``sigma`` or ``limit``); none for ``plain``.
+        options: the method's other arguments, e.g. ``{ p = inf }``.
+        epochs: where they are not those of ``training``.
+    """
+
+    name: str
+    method: Literal["plain", "sam", "asam", "samson", "noise", "clipping"]
+    grid: tuple[float, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        where = f"methods.{self.name}"
+        if self.method == "plain":
+            require(not self.grid, f"{where}.grid", list(self.grid), "left out: plain training has no strength")
+        else:
+            require(len(self.grid) > 0, f"{where}.grid", list(self.grid), "at least one strength")
+        require(len(set(self.grid)) == len(self.grid), f"{where}.grid", list(self.grid), "different strengths")
+        for index, strength in enumerate(self.grid):
+            _require_number(f"{where}.grid[{index}]", strength, 1e-12, 1e6)
+        if self.epochs is not None:
+            require_integer(f"{where}.epochs", self.epochs, 1, HIGH)
+
+    @property
+    def strengths(self) -> tuple[float | None, ...]:
+        """The grid, or None where there is nothing to choose."""
+        return self.grid or (None,)
+
+
+@dataclass(frozen=True)
+class StudyNoise:
+    """Generic conductance noise: ``sigma`` times the layer's largest weight, on every convolution and linear weight.
+
+    Attributes:
+        sweep: the levels ``sigma`` at which accuracy is measured; the first is 0.
+        choice: the levels whose mean validation accuracy chooses a method's strength.
+        chips: seeds of the chips that test images meet.
+        validation_chips: seeds of other chips, which validation images meet.
+    """
+
+    sweep: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2)
+    choice: tuple[float, ...] = (0.1,)
+    chips: tuple[int, ...] = (1, 2, 3, 4, 5)
+    validation_chips: tuple[int, ...] = (101, 102, 103)
+
+    def __post_init__(self) -> None:
+        starts = len(self.sweep) > 0 and self.sweep[0] == 0
+        ascending = starts and all(a < b <= 10 for a, b in zip(self.sweep, self.sweep[1:], strict=False))
+        require(ascending, "noise.sweep", list(self.sweep), "levels from 0 upwards, ascending, at most 10")
+        inside = len(self.choice) > 0 and all(level in self.sweep for level in self.choice)
+        require(inside, "noise.choice", list(self.choice), "at least one level of noise.sweep")
+        _require_seeds("noise.chips", self.chips)
+        _require_seeds("noise.validation_chips", self.validation_chips)
+        common = sorted(set(self.chips) & set(self.validation_chips))
+        allowed = f"other chips than noise.chips (common: {common})"
+        require(not common, "noise.validation_chips", list(self.validation_chips), allowed)
+
+
+@dataclass(frozen=True)
+class StudyRecipe:
+    """A comparison of methods of noise-tolerant training.
+
+    Attributes:
+        name: of the study and its folder.
+        methods: the rows.
+        seeds: of the training runs: initial weights (where they are random) and order of the images. Strengths are
+            chosen with the first.
+        sharpness_images: training images on which loss sharpness is measured.
+        threads: of PyTorch, in each of the processes; sums in another order round otherwise.
+    """
+
+    name: str
+    data: StudyData
+    network: StudyNetwork
+    methods: tuple[StudyMethod, ...]
+    training: StudyTraining = field(default_factory=StudyTraining)
+    noise: StudyNoise = field(default_factory=StudyNoise)
+    seeds: tuple[int, ...] = (1, 2, 3)
+    sharpness_images: int = 1000
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        plain = bool(self.name) and all(letter.isalnum() or letter in "-_." for letter in self.name)
+        allowed = "made of letters, digits, '-', '_' and '.'"
+        require(plain and self.name[0].isalnum(), "name", self.name, allowed)
+        names = [method.name for method in self.methods]
+        require(len(names) > 0, "methods", names, "at least one method")
+        require(len(set(names)) == len(names), "methods", names, "methods with different names")
+        _require_seeds("seeds", self.seeds)
+        require_integer("sharpness_images", self.sharpness_images, 1, HIGH)
+        require_integer("threads", self.threads, 1, 1024)
+
+
+def read_study(path: Path | str, overrides: Iterable[str] = ()) -> StudyRecipe:
+    """The study in a TOML file, with ``overrides`` such as ``"training.epochs=1"`` put in their place.
+
+    Raises:
+        QuietbarError: the file is not there or is not TOML.
+        ConfigurationError: a key or value is not allowed; the message names it.
+    """
+    return from_mapping(StudyRecipe, read_values(path, overrides))

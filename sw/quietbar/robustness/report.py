@@ -1,0 +1,197 @@
+"""A study's results as Markdown and as a plot, from its JSON alone."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from quietbar.files import atomic_file
+
+from .study import mean
+
+Values = dict[str, Any]
+
+
+def markdown(results: Values) -> str:
+    """The tables: test accuracy, loss sharpness, the grids, and how sharpness goes with robustness."""
+    study = results["study"]
+    parts = [f"# {study['name']}", _about(results)]
+    parts.append(_accuracy_table(results))
+    parts.append("## Loss sharpness\n\n" + _sharpness_table(results))
+    parts.append("## Grids\n\n" + _grid_table(results))
+    parts.append("## Sharpness and robustness\n\n" + _correlation_table(results))
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(results: Values) -> str:
+    study = results["study"]
+    data, noise, training = study["data"], study["noise"], study["training"]
+    start = "published weights, fine-tuned" if study["network"]["pretrained"] else "from scratch"
+    counts = ", ".join(f"{data[name] or 'all'} {name}" for name in ("train", "validation", "test"))
+    state = "" if results["complete"] else "\n\n**Not finished: rows and seeds are missing.**"
+    return (
+        f"{study['network']['name']} on {data['name']} ({counts} images), {start}; {training['epochs']} epochs unless "
+        f"said otherwise, batches of {training['batch']}. Accuracy in % on test images under conductance noise of sigma "
+        f"times the layer's largest weight: mean over chips {_list(noise['chips'])}, then mean and deviation over "
+        f"training seeds. Strengths chosen by validation accuracy at sigma {_list(noise['choice'])} on chips "
+        f"{_list(noise['validation_chips'])}, with seed {study['seeds'][0]}.{state}"
+    )
+
+
+def _finals(results: Values) -> dict[str, list[Values]]:
+    """The runs of each method at its chosen strength that have met the test images."""
+    finals: dict[str, list[Values]] = {}
+    for run in results["runs"]:
+        name = run["method"]
+        chosen = name in results["chosen"] and results["chosen"][name] == run["strength"]
+        if chosen and "test" in run and "diverged" not in run["test"]:
+            finals.setdefault(name, []).append(run)
+    return finals
+
+
+def _accuracy_table(results: Values) -> str:
+    sweep = results["study"]["noise"]["sweep"]
+    head = [
+        "method",
+        "strength",
+        "seeds",
+        "gradient evaluations",
+        *(f"sigma {sigma:g}" for sigma in sweep),
+        "over chips",
+    ]
+    rows = []
+    for name, runs in _finals(results).items():
+        levels = [
+            _spread([mean(run["test"]["accuracy"][index]["accuracies"]) for run in runs]) for index in range(len(sweep))
+        ]
+        # At the last level of the choice: how far one chip is from another.
+        last = sweep.index(results["study"]["noise"]["choice"][-1])
+        chips = mean([_deviation(run["test"]["accuracy"][last]["accuracies"]) for run in runs])
+        evaluations = runs[0]["training"]["gradient evaluations"]
+        rows.append([name, _strength(runs[0]["strength"]), str(len(runs)), f"{evaluations:,}", *levels, f"{chips:.2f}"])
+    return _table(head, rows) + (
+        f"\n\nThe last column is the deviation over chips at sigma {results['study']['noise']['choice'][-1]:g}, "
+        "mean over seeds. A gradient evaluation is one batch forward and back."
+    )
+
+
+def _sharpness_table(results: Values) -> str:
+    finals = _finals(results)
+    units = list(next(iter(finals.values()))[0]["validation"]["sharpness"]) if finals else []
+    rows = [
+        [name, *(_spread([run["validation"]["sharpness"][unit] for run in runs], 4) for unit in units)]
+        for name, runs in finals.items()
+    ]
+    return _table(["method", *(f"in units of {unit}" for unit in units)], rows)
+
+
+def _grid_table(results: Values) -> str:
+    study, rows = results["study"], []
+    seed = study["seeds"][0]
+    for method in study["methods"]:
+        grid = sorted(strength for strength in method["grid"] or [None] if strength is not None)
+        for run in results["runs"]:
+            if run["method"] != method["name"] or run["seed"] != seed or "validation" not in run:
+                continue
+            if "diverged" in run["validation"]:
+                rows.append([method["name"], _strength(run["strength"]), "diverged", "", ""])
+                continue
+            levels = {level["sigma"]: mean(level["accuracies"]) for level in run["validation"]["accuracy"]}
+            score = mean([levels[sigma] for sigma in study["noise"]["choice"]])
+            is_chosen = method["name"] in results["chosen"] and results["chosen"][method["name"]] == run["strength"]
+            at_edge = len(grid) > 1 and run["strength"] in (grid[0], grid[-1])
+            mark = ("chosen, at the edge of the grid" if at_edge else "chosen") if is_chosen and grid else ""
+            rows.append([method["name"], _strength(run["strength"]), f"{levels[0.0]:.2f}", f"{score:.2f}", mark])
+    return _table(["method", "strength", "validation, clean", "validation, noisy", ""], rows)
+
+
+def correlations(results: Values) -> dict[str, dict[str, float]]:
+    """By units of sharpness: Spearman's and Pearson's coefficient between it and the validation accuracy lost to noise.
+
+    Over all trained networks of the study, those of the grids included; ``"networks"`` is their number.
+    """
+    from scipy import stats
+
+    runs = [run["validation"] for run in results["runs"] if "validation" in run and "diverged" not in run["validation"]]
+    if len(runs) < 3:
+        return {}
+    choice = results["study"]["noise"]["choice"]
+    lost = []
+    for run in runs:
+        levels = {level["sigma"]: mean(level["accuracies"]) for level in run["accuracy"]}
+        lost.append(levels[0.0] - mean([levels[sigma] for sigma in choice]))
+    found = {}
+    for unit in runs[0]["sharpness"]:
+        sharpness = [run["sharpness"][unit] for run in runs]
+        rank, line = stats.spearmanr(sharpness, lost), stats.pearsonr(sharpness, lost)
+        found[unit] = {"spearman": float(rank.statistic), "pearson": float(line.statistic), "networks": len(runs)}
+    return found
+
+
+def _correlation_table(results: Values) -> str:
+    rows = [
+        [unit, f"{values['spearman']:+.2f}", f"{values['pearson']:+.2f}", str(values["networks"])]
+        for unit, values in correlations(results).items()
+    ]
+    return "Loss sharpness against the points of validation accuracy lost to noise:\n\n" + _table(
+        ["sharpness in units of", "Spearman", "Pearson", "networks"], rows
+    )
+
+
+def plot(results: Values, path: Path) -> None:
+    """Test accuracy over noise by method, and lost accuracy over sharpness, as SVG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "quietbar"
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    sweep = results["study"]["noise"]["sweep"]
+    for name, runs in _finals(results).items():
+        values = [[mean(level["accuracies"]) for level in run["test"]["accuracy"]] for run in runs]
+        means = [mean(column) for column in zip(*values, strict=True)]
+        errors = [_deviation(column) for column in zip(*values, strict=True)]
+        left.errorbar(sweep, means, errors, capsize=2, marker="o", markersize=3, label=name)
+    left.set(xlabel="sigma, in units of the layer's largest weight", ylabel="test accuracy, %")
+    left.legend(fontsize=8)
+    choice = results["study"]["noise"]["choice"]
+    for method in results["study"]["methods"]:
+        points = []
+        for run in results["runs"]:
+            if run["method"] == method["name"] and "diverged" not in run.get("validation", {"diverged": ""}):
+                levels = {level["sigma"]: mean(level["accuracies"]) for level in run["validation"]["accuracy"]}
+                lost = levels[0.0] - mean([levels[sigma] for sigma in choice])
+                points.append((run["validation"]["sharpness"]["ASAM"], lost))
+        if points:
+            right.scatter(*zip(*points, strict=True), s=14, label=method["name"])
+    right.set(
+        xlabel="loss sharpness, in units of ASAM", ylabel="validation accuracy lost to noise, points", xscale="log"
+    )
+    with atomic_file(path) as stream:
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _spread(values: Sequence[float], digits: int = 2) -> str:
+    text = f"{mean(values):.{digits}f}"
+    return text + (f" ± {_deviation(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _strength(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    line: Callable[[Sequence[str]], str] = lambda cells: "| " + " | ".join(cells) + " |"  # noqa: E731
+    return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])

@@ -1,0 +1,204 @@
+"""One training run of a study: train, then measure on validation images and, of what was chosen, on test images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from quietbar.contract.seeds import derive_seed
+from quietbar.data import Batches, Dataset, crop_and_flip
+from quietbar.experiment.folder import RunFolder, StageResult
+from quietbar.files import atomic_file
+from quietbar.models import accuracy, create, load_pretrained
+from quietbar.sharpness import loss_sharpness, method
+from quietbar.training import DivergenceError, cosine, fit
+
+from .noisy_weights import noisy_weights
+from .recipe import StudyMethod, StudyRecipe
+
+REVISION = 1
+"""Raised when a change of the code changes the outcome of a run: results of older code are then not taken."""
+
+SHARPNESS: dict[str, dict[str, Any]] = {
+    "SAM": {"variant": "sam", "rho": 0.1},
+    "ASAM": {"variant": "asam", "rho": 0.5, "eta": 0.0},
+    "SAMSON(2)": {"variant": "samson", "rho": 1.0, "p": 2},
+    "SAMSON(inf)": {"variant": "samson", "rho": 0.2, "p": float("inf")},
+}
+"""Loss sharpness as it is measured on every network, by the units that the radius is in."""
+
+MEASURING_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method at one strength with one seed."""
+
+    method: StudyMethod
+    strength: float | None
+    seed: int
+
+    def __str__(self) -> str:
+        strength = "" if self.strength is None else f" {self.strength:g}"
+        return f"{self.method.name}{strength}, seed {self.seed}"
+
+
+class Runner:
+    """Carries out runs of a study, each stage in a folder named by the hash of all that decides it."""
+
+    def __init__(self, recipe: StudyRecipe, data: Dataset, folder: Path, announce: Callable[[str], None]) -> None:
+        self.recipe, self.data = recipe, data
+        self.folder = RunFolder(folder, announce)
+
+    def training(self, run: Run) -> StageResult:
+        """The trained weights (``network.pt``) and what they cost; only ``"diverged"`` where there are none."""
+        return self.folder.stage("training", self._training_settings(run), (), lambda folder: self._train(run, folder))
+
+    def validation(self, run: Run) -> StageResult:
+        """Accuracy under noise on validation images, and loss sharpness on training images."""
+        training = self.training(run)
+
+        def compute(folder: Path) -> dict[str, Any]:
+            if "diverged" in training.values:
+                return training.values
+            model = self._load(training)
+            images = self.data.batches(
+                "train", MEASURING_BATCH, limit=min(self.recipe.sharpness_images, len(self.data.train))
+            )
+            sharpness = {name: loss_sharpness(model, images, **how) for name, how in SHARPNESS.items()}
+            return {"accuracy": self._sweep(model, "validation"), "sharpness": sharpness}
+
+        return self.folder.stage("validation", self._validation_settings(), (training,), compute)
+
+    def test(self, run: Run) -> StageResult:
+        """Accuracy under noise on test images."""
+        training = self.training(run)
+
+        def compute(folder: Path) -> dict[str, Any]:
+            if "diverged" in training.values:
+                return training.values
+            return {"accuracy": self._sweep(self._load(training), "test")}
+
+        return self.folder.stage("test", self._test_settings(), (training,), compute)
+
+    def found(self, run: Run) -> dict[str, StageResult]:
+        """The stages of a run that are finished, by name."""
+        training = self.folder.find("training", self._training_settings(run), ())
+        if training is None:
+            return {}
+        stages = [
+            training,
+            self.folder.find("validation", self._validation_settings(), (training,)),
+            self.folder.find("test", self._test_settings(), (training,)),
+        ]
+        return {stage.name: stage for stage in stages if stage is not None}
+
+    # What decides a stage's outcome.
+
+    def _training_settings(self, run: Run) -> dict[str, Any]:
+        training = asdict(self.recipe.training)
+        del training["checkpoint_every"]
+        training["epochs"] = self._epochs(run)
+        return {
+            "revision": REVISION,
+            "torch": torch.__version__,
+            "threads": self.recipe.threads,
+            "data": [self.data.digest, self.recipe.data.train, self.recipe.data.augment],
+            "network": asdict(self.recipe.network),
+            "training": training,
+            "method": [run.method.method, run.strength, run.method.options],
+            "seed": run.seed,
+        }
+
+    def _validation_settings(self) -> dict[str, Any]:
+        noise = [self.recipe.noise.sweep, self.recipe.noise.validation_chips, self.recipe.data.validation]
+        return {"revision": REVISION, "noise": noise, "sharpness": [SHARPNESS, self.recipe.sharpness_images]}
+
+    def _test_settings(self) -> dict[str, Any]:
+        return {
+            "revision": REVISION,
+            "noise": [self.recipe.noise.sweep, self.recipe.noise.chips, self.recipe.data.test],
+        }
+
+    # The work.
+
+    def _epochs(self, run: Run) -> int:
+        return self.recipe.training.epochs if run.method.epochs is None else run.method.epochs
+
+    def _network(self) -> nn.Module:
+        network = self.recipe.network
+        if network.pretrained:
+            return load_pretrained(network.name)
+        return create(network.name, len(self.data.classes))
+
+    def _train(self, run: Run, folder: Path) -> dict[str, Any]:
+        settings, wanted = self.recipe.training, self.recipe.data.train
+        torch.manual_seed(derive_seed(run.seed, "network"))
+        model = self._network()
+        batches = self.data.batches(
+            "train",
+            settings.batch,
+            shuffle_seed=run.seed,
+            augment=crop_and_flip if self.recipe.data.augment else None,
+            limit=None if wanted is None else min(wanted, len(self.data.train)),
+        )
+        base = torch.optim.SGD(
+            model.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=True,
+        )
+        optimizer = method(run.method.method, base, run.strength, model=model, **run.method.options)
+        try:
+            history = fit(
+                model,
+                batches,
+                optimizer,
+                self._epochs(run),
+                cosine,
+                checkpoint=folder / "checkpoint.pt",
+                checkpoint_every=settings.checkpoint_every,
+                identity=folder.name,
+                progress=False,
+            )
+        except DivergenceError as error:
+            return {"diverged": str(error)}
+        with atomic_file(folder / "network.pt") as stream:
+            torch.save(model.state_dict(), stream)
+        return {
+            "loss": [epoch.loss for epoch in history],
+            "steps": optimizer.steps,
+            "skipped steps": optimizer.skipped_steps,
+            "gradient evaluations": optimizer.passes,
+            "seconds": sum(epoch.seconds for epoch in history),
+        }
+
+    def _load(self, training: StageResult) -> nn.Module:
+        model = create(self.recipe.network.name, len(self.data.classes))
+        model.load_state_dict(torch.load(training.folder / "network.pt", weights_only=True))
+        return model.eval()
+
+    def _sweep(self, model: nn.Module, split: str) -> list[dict[str, Any]]:
+        """For every level its accuracy on each chip; without noise all chips are alike."""
+        noise = self.recipe.noise
+        chips = noise.chips if split == "test" else noise.validation_chips
+        images = self._images(split)
+        levels = []
+        for sigma in noise.sweep:
+            accuracies = []
+            for chip in chips if sigma > 0 else chips[:1]:
+                with noisy_weights(model, sigma, chip):
+                    accuracies.append(accuracy(model, images))
+            levels.append({"sigma": sigma, "accuracies": accuracies})
+        return levels
+
+    def _images(self, split: str) -> Batches:
+        wanted: int | None = getattr(self.recipe.data, split)
+        limit = None if wanted is None else min(wanted, len(self.data.split(split)))
+        return self.data.batches(split, MEASURING_BATCH, limit=limit)
