@@ -33,9 +33,9 @@ def _about(results: Values) -> str:
     state = "" if results["complete"] else "\n\n**Not finished: rows and seeds are missing.**"
     return (
         f"{study['network']['name']} on {data['name']} ({counts} images), {start}; {training['epochs']} epochs unless "
-        f"said otherwise, batches of {training['batch']}. Accuracy in % on test images under conductance noise of sigma "
-        f"times the layer's largest weight: mean over chips {_list(noise['chips'])}, then mean and deviation over "
-        f"training seeds. Strengths chosen by validation accuracy at sigma {_list(noise['choice'])} on chips "
+        f"said otherwise, batches of {training['batch']}. Accuracy in % on test images under conductance noise of "
+        f"sigma times the layer's largest weight: mean over chips {_list(noise['chips'])}, then mean and deviation "
+        f"over training seeds. Strengths chosen by validation accuracy at sigma {_list(noise['choice'])} on chips "
         f"{_list(noise['validation_chips'])}, with seed {study['seeds'][0]}.{state}"
     )
 
@@ -102,8 +102,11 @@ def _grid_table(results: Values) -> str:
             score = mean([levels[sigma] for sigma in study["noise"]["choice"]])
             is_chosen = method["name"] in results["chosen"] and results["chosen"][method["name"]] == run["strength"]
             at_edge = len(grid) > 1 and run["strength"] in (grid[0], grid[-1])
-            mark = ("chosen, at the edge of the grid" if at_edge else "chosen") if is_chosen and grid else ""
-            rows.append([method["name"], _strength(run["strength"]), f"{levels[0.0]:.2f}", f"{score:.2f}", mark])
+            mark = ["chosen, at the edge of the grid" if at_edge else "chosen"] if is_chosen and grid else []
+            if skipped := run["training"]["skipped steps"]:
+                mark.append(f"{skipped} steps skipped")
+            figures = [f"{levels[0.0]:.2f}", f"{score:.2f}", "; ".join(mark)]
+            rows.append([method["name"], _strength(run["strength"]), *figures])
     return _table(["method", "strength", "validation, clean", "validation, noisy", ""], rows)
 
 
@@ -122,6 +125,8 @@ def correlations(results: Values) -> dict[str, dict[str, float]]:
     for run in runs:
         levels = {level["sigma"]: mean(level["accuracies"]) for level in run["accuracy"]}
         lost.append(levels[0.0] - mean([levels[sigma] for sigma in choice]))
+    if len(set(lost)) < 2:
+        return {}  # no network is more robust than another
     found = {}
     for unit in runs[0]["sharpness"]:
         sharpness = [run["sharpness"][unit] for run in runs]
@@ -156,7 +161,8 @@ def plot(results: Values, path: Path) -> None:
         errors = [_deviation(column) for column in zip(*values, strict=True)]
         left.errorbar(sweep, means, errors, capsize=2, marker="o", markersize=3, label=name)
     left.set(xlabel="sigma, in units of the layer's largest weight", ylabel="test accuracy, %")
-    left.legend(fontsize=8)
+    if left.has_data():
+        left.legend(fontsize=8)
     choice = results["study"]["noise"]["choice"]
     for method in results["study"]["methods"]:
         points = []

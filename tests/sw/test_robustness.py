@@ -1,0 +1,325 @@
+"""A study runs every run once, survives SIGKILL, chooses on validation images, and reports what it measured."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from quietbar import cli, models
+from quietbar.configuration import from_mapping
+from quietbar.contract.errors import ConfigurationError, QuietbarError
+from quietbar.data import load
+from quietbar.robustness import Study, StudyRecipe, read_study
+from quietbar.robustness.noisy_weights import noisy_weights
+from quietbar.robustness.report import correlations, markdown, plot
+from quietbar.robustness.run import Run, Runner
+from quietbar.sharpness import loss_sharpness
+from quietbar.sharpness import method as make
+from quietbar.training import DivergenceError
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+SMALL = {
+    "name": "small",
+    "data": {"name": "digits", "train": 256, "validation": 60, "test": 60},
+    "network": {"name": "digits"},
+    "training": {"epochs": 2, "batch": 32, "learning_rate": 0.05, "checkpoint_every": 1},
+    "noise": {"sweep": [0.0, 0.1], "choice": [0.1], "chips": [1, 2], "validation_chips": [3]},
+    "seeds": [1],
+    "sharpness_images": 64,
+    "methods": [
+        {"name": "base", "method": "plain"},
+        {"name": "SAMSON", "method": "samson", "grid": [0.5], "options": {"p": math.inf}},
+    ],
+}
+
+
+def recipe(**changes) -> StudyRecipe:
+    return from_mapping(StudyRecipe, {**SMALL, **changes})
+
+
+def runner(folder: Path, study: StudyRecipe | None = None, announce=lambda text: None) -> Runner:
+    return Runner(study or recipe(), load("digits"), folder, announce)
+
+
+def run_of(study: StudyRecipe, index: int) -> Run:
+    method = study.methods[index]
+    return Run(method, method.strengths[0], study.seeds[0])
+
+
+# One run
+
+
+@pytest.mark.parametrize("moment", [1, 9])
+def test_a_run_killed_at_any_moment_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, moment: int) -> None:
+    """SIGKILL from outside, after so many checkpoints of the 16 batches."""
+    study = recipe()
+    run = run_of(study, 1)
+    order = {"recipe": asdict(study), "folder": str(tmp_path / "killed"), "method": "SAMSON", "strength": 0.5}
+    order |= {"seed": 1, "stages": ["training"]}
+    program = (
+        "import sys, time\n"
+        "from quietbar import training\n"
+        "write = training._write_checkpoint\n"
+        "def slow(*arguments):\n"
+        "    write(*arguments)\n"
+        "    print('checkpoint', flush=True)\n"
+        "    time.sleep(0.02)\n"
+        "training._write_checkpoint = slow\n"
+        "from quietbar.robustness import worker\n"
+        "sys.exit(worker.main())\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(order))
+    process.stdin.close()
+    for _ in range(moment):
+        assert process.stdout.readline() == "checkpoint\n"
+    time.sleep(0.01 * (moment % 3))
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+
+    killed, straight = runner(tmp_path / "killed", study), runner(tmp_path / "straight", study)
+    assert not killed.found(run), "it was killed before its end"
+    assert list((tmp_path / "killed").glob("training-*/checkpoint.pt"))
+    first, second = killed.training(run), straight.training(run)
+    assert first.key == second.key
+    assert (first.folder / "network.pt").read_bytes() == (second.folder / "network.pt").read_bytes()
+    measured = ("loss", "steps", "skipped steps", "gradient evaluations")
+    assert [first.values[name] for name in measured] == [second.values[name] for name in measured]
+    assert first.values["steps"] == 16 and first.values["gradient evaluations"] == 32
+
+
+def test_stages_that_are_done_are_read_and_others_are_addressed_by_what_decides_them(tmp_path: Path) -> None:
+    heard: list[str] = []
+    study = recipe()
+    first = runner(tmp_path, study, heard.append)
+    run = run_of(study, 0)
+    values = first.validation(run).values
+    heard.clear()
+    assert runner(tmp_path, study, heard.append).validation(run).values == values
+    assert heard and all("done before" in text for text in heard)
+
+    def key(changed: StudyRecipe, which: Run) -> str:
+        return runner(tmp_path, changed)._training_settings(which)
+
+    settings = key(study, run)
+    changes = [
+        (replace(study, training=replace(study.training, learning_rate=0.06)), run),
+        (replace(study, training=replace(study.training, epochs=3)), run),
+        (replace(study, data=replace(study.data, train=255)), run),
+        (replace(study, threads=2), run),
+        (study, replace(run, seed=2)),
+        (study, run_of(study, 1)),
+        (study, replace(run, method=replace(run.method, epochs=4))),
+    ]
+    for changed, which in changes:
+        assert key(changed, which) != settings
+    same = [
+        (replace(study, training=replace(study.training, checkpoint_every=7)), run),
+        (replace(study, noise=replace(study.noise, sweep=(0.0, 0.1, 0.3))), run),
+        (study, replace(run, method=replace(run.method, name="renamed"))),
+    ]
+    for changed, which in same:
+        assert key(changed, which) == settings
+    assert not runner(tmp_path, same[1][0]).found(run).get("validation"), "but other levels are measured anew"
+
+
+def test_a_training_that_diverges_is_a_result_and_no_failure(tmp_path: Path, monkeypatch) -> None:
+    def diverge(*arguments, **options):
+        raise DivergenceError("the loss is nan in epoch 1, batch 3: lower the learning rate or look at the inputs")
+
+    monkeypatch.setattr("quietbar.robustness.run.fit", diverge)
+    study = recipe()
+    found = runner(tmp_path, study).validation(run_of(study, 0))
+    assert "lower the learning rate" in found.values["diverged"]
+    assert Study(study, tmp_path).chosen(study.methods[0]) == (False, None)
+    assert "| base |  | diverged |" in markdown(Study(study, tmp_path).results())
+
+
+# What is measured
+
+
+def test_noisy_weights_are_the_chips_own_and_go_back_bit_for_bit() -> None:
+    model = models.create("digits")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    seen = {}
+    for chip, sigma in ((1, 0.1), (1, 0.2), (2, 0.1)):
+        with noisy_weights(model, sigma, chip):
+            state = model.state_dict()
+            seen[chip, sigma] = {name: state[name] - before[name] for name in before}
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    for name in before:
+        noise = seen[1, 0.1][name]
+        if before[name].dim() < 2:
+            assert not noise.any(), f"{name} is not held by the chip"
+            continue
+        assert torch.allclose(2 * noise, seen[1, 0.2][name], rtol=1e-3, atol=1e-5), "the same devices at every level"
+        assert not torch.allclose(noise, seen[2, 0.1][name], rtol=0.1), "another chip has others"
+    largest = float(before["stage4.conv.weight"].abs().max())
+    assert float(seen[1, 0.1]["stage4.conv.weight"].std()) == pytest.approx(0.1 * largest, rel=0.05)
+
+
+def test_loss_sharpness_on_a_quadratic_is_known() -> None:
+    """A linear layer with one class score pair: the rise of the cross entropy, computed in float64 from its formula."""
+    torch.manual_seed(0)
+    model = nn.Linear(4, 2, bias=False).double()
+    inputs, labels = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 1, 1, 0, 1, 0])
+    weight = model.weight.detach().numpy().copy()
+
+    def loss(values):
+        scores = inputs.numpy() @ values.T
+        total = 0.0
+        for row, label in zip(scores, labels.tolist(), strict=True):
+            total += math.log(sum(math.exp(score) for score in row)) - row[label]
+        return total / len(labels)
+
+    gradient = weight * 0
+    for index in range(weight.size):
+        step = weight * 0
+        step.flat[index] = 1e-6
+        gradient.flat[index] = (loss(weight + step) - loss(weight - step)) / 2e-6
+    for variant, operator in (
+        ("sam", weight * 0 + 1),
+        ("asam", abs(weight)),
+        ("samson", abs(weight) / abs(weight).max()),
+    ):
+        norm = math.sqrt(((operator * gradient) ** 2).sum())
+        rise = loss(weight + 0.3 * operator**2 * gradient / norm) - loss(weight)
+        found = loss_sharpness(model, [(inputs, labels)], variant, 0.3, p=math.inf)
+        assert found == pytest.approx(rise, rel=1e-6)
+    assert (model.weight.detach().numpy() == weight).all() and model.weight.grad is None
+    with pytest.raises(ConfigurationError, match="at least one image"):
+        loss_sharpness(model, [])
+
+
+# A study
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The command on a recipe with a grid, and what it wrote."""
+    folder = tmp_path_factory.mktemp("study")
+    words = ["robustness", str(RECIPES / "robustness-digits.toml"), "--folder", str(folder), "--jobs", "2"]
+    for change in (
+        "training.epochs=4",
+        "data.train=200",
+        "seeds=[1]",
+        "noise.sweep=[0.0, 0.1]",
+        "noise.choice=[0.1]",
+        "noise.chips=[1, 2]",
+        "noise.validation_chips=[3]",
+        "sharpness_images=50",
+        'methods=[{name="base", method="plain"}, {name="SAM", method="sam", grid=[0.05, 0.2]}]',
+    ):
+        words += ["--set", change]
+    assert cli.main(words) == 0
+    return folder, words
+
+
+def test_a_study_leaves_results_report_and_plot(finished) -> None:
+    folder, _ = finished
+    results = json.loads((folder / "results.json").read_text())
+    assert results["complete"] and len(results["runs"]) == 3
+    assert results["chosen"]["base"] is None and results["chosen"]["SAM"] in (0.05, 0.2)
+    tested = [(run["method"], run["strength"]) for run in results["runs"] if "test" in run]
+    assert tested == [("base", None), ("SAM", results["chosen"]["SAM"])], "test images meet only what was chosen"
+    report = (folder / "report.md").read_text()
+    assert report == markdown(results)
+    assert "| base |  | 1 | 16 |" in report and "| 32 |" in report, "gradient evaluations: 200 images in batches of 64"
+    assert (folder / "report.svg").read_text().startswith("<?xml")
+    assert set(correlations(results)) == {"SAM", "ASAM", "SAMSON(2)", "SAMSON(inf)"}
+
+
+def test_the_strength_with_the_best_validation_accuracy_under_noise_is_chosen(finished) -> None:
+    results = json.loads((finished[0] / "results.json").read_text())
+    scores = {
+        run["strength"]: sum(run["validation"]["accuracy"][1]["accuracies"])
+        for run in results["runs"]
+        if run["method"] == "SAM"
+    }
+    best = max(scores.values())
+    assert results["chosen"]["SAM"] == min(strength for strength, score in scores.items() if score == best)
+
+
+def test_a_second_call_runs_nothing_and_says_the_same(finished, monkeypatch) -> None:
+    folder, words = finished
+    before = (folder / "results.json").read_bytes()
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("a run was started again"))
+    assert cli.main(words) == 0
+    assert (folder / "results.json").read_bytes() == before
+
+
+def test_a_report_may_be_had_of_what_is_finished(finished, tmp_path: Path) -> None:
+    _, words = finished
+    words = list(words)
+    words[words.index("--folder") + 1] = str(tmp_path)
+    assert cli.main([*words, "--report"]) == 0
+    assert "Not finished" in (tmp_path / "report.md").read_text()
+    assert json.loads((tmp_path / "results.json").read_text())["runs"] == []
+
+
+def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
+    study = recipe(methods=[{"name": "SAM", "method": "sam", "grid": [0.1], "options": {"eta": -1}}])
+    with pytest.raises(QuietbarError, match=r"run SAM 0.1, seed 1: sharpness.eta = -1: must be"):
+        Study(study, tmp_path, lambda text: None).execute()
+
+
+def test_plots_need_no_finished_run(tmp_path: Path) -> None:
+    results = Study(recipe(), tmp_path).results()
+    plot(results, tmp_path / "empty.svg")
+    assert (tmp_path / "empty.svg").exists() and json.dumps(results, allow_nan=False)
+
+
+# Recipes
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("robustness-*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_of_the_repository_are_valid(path: Path) -> None:
+    study = read_study(path)
+    assert study.name == path.stem and len(study.methods) > 1
+    for method in study.methods:
+        for strength in method.strengths:
+            model = nn.Linear(2, 2)
+            base = torch.optim.SGD(model.parameters(), lr=0.1)
+            make(method.method, base, strength, model=model, **method.options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "a/b"}, "name = 'a/b': must be made of letters"),
+        ({"seeds": []}, r"seeds = \[\]: must be at least one seed"),
+        ({"seeds": [1, 1]}, "seeds = .*: must be different seeds"),
+        ({"methods": []}, "methods = .*: must be at least one method"),
+        ({"methods": [{"name": "a", "method": "plain", "grid": [1]}]}, "methods.a.grid = .*: must be left out"),
+        ({"methods": [{"name": "a", "method": "sam"}]}, "methods.a.grid = .*: must be at least one strength"),
+        ({"methods": [{"name": "a", "method": "sam", "grid": [0]}]}, r"methods.a.grid\[0\] = 0.*: must be a number"),
+        ({"methods": [{"name": "a", "method": "sharp"}]}, "must be one of 'plain', 'sam'"),
+        ({"noise": {"sweep": [0.1]}}, "noise.sweep = .*: must be levels from 0 upwards"),
+        ({"noise": {"sweep": [0.0, 0.1], "choice": [0.2]}}, "noise.choice = .*: must be at least one level of"),
+        (
+            {"noise": {"validation_chips": [1]}},
+            r"noise.validation_chips = .*other chips than noise.chips \(common: \[1",
+        ),
+        ({"training": {"epochs": 0}}, "training.epochs = 0: must be an integer from 1"),
+        ({"data": {"name": "digits", "train": 0}}, "data.train = 0: must be an integer from 1"),
+        ({"sharpness_images": 0}, "sharpness_images = 0: must be an integer from 1"),
+        ({"epoch": 1}, "epoch = 1: must be absent"),
+    ],
+)
+def test_bad_recipes_are_refused_by_name(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        recipe(**changes)
