@@ -215,7 +215,6 @@ def finished(tmp_path_factory):
     words = ["robustness", str(RECIPES / "robustness-digits.toml"), "--folder", str(folder), "--jobs", "2"]
     for change in (
         "training.epochs=4",
-        "data.train=200",
         "seeds=[1]",
         "noise.sweep=[0.0, 0.1]",
         "noise.choice=[0.1]",
@@ -238,7 +237,7 @@ def test_a_study_leaves_results_report_and_plot(finished) -> None:
     assert tested == [("base", None), ("SAM", results["chosen"]["SAM"])], "test images meet only what was chosen"
     report = (folder / "report.md").read_text()
     assert report == markdown(results)
-    assert "| base |  | 1 | 16 |" in report and "| 32 |" in report, "gradient evaluations: 200 images in batches of 64"
+    assert "| base |  | 1 | 80 |" in report and "| 160 |" in report, "gradient evaluations: 20 batches, 4 epochs"
     assert (folder / "report.svg").read_text().startswith("<?xml")
     assert set(correlations(results)) == {"SAM", "ASAM", "SAMSON(2)", "SAMSON(inf)"}
 
