@@ -65,7 +65,8 @@ class TestResnets:
 class TestCreate:
     @pytest.mark.parametrize("name", models.NAMES)
     def test_gives_every_network_by_its_name(self, name: str) -> None:
-        inputs = torch.zeros(2, 1, 8, 8) if name == "digits" else torch.zeros(2, 3, 32, 32)
+        shapes = {"digits": (1, 8, 8), "small-gray": (1, 28, 28)}
+        inputs = torch.zeros(2, *shapes.get(name, (3, 32, 32)))
         assert models.create(name, classes=7).eval()(inputs).shape == (2, 7)
 
     def test_lists_the_names_for_an_unknown_one(self) -> None:
