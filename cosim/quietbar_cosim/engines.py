@@ -108,10 +108,10 @@ class EngineCase:
         return found
 
     def _beats(self, frames: Sequence[Tensor]) -> list[list[Beat]]:
-        source = random.Random(self.seed)
         found: list[list[Beat]] = []
-        for block, frame in zip(self.order, frames, strict=True):
+        for block, frame, given in zip(self.order, frames, self.frames, strict=True):
             config = self.parameters[block].config
+            source = random.Random(given.numpy().tobytes())
             fill = [source.randrange(256) for _ in range(config.pixels)]
             beats = beats_of_frame(frame, config, self.engine, fill)
             data = [int.from_bytes(beat.tobytes(), "little") for beat in beats]
