@@ -34,9 +34,9 @@ __all__ = [
 
 _NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "digits": digits_network,
+    **{f"resnet{depth}": partial(resnet, depth) for depth in DEPTHS},
     "small": small_network,
     "small-gray": partial(small_network, channels=1),
-    **{f"resnet{depth}": partial(resnet, depth) for depth in DEPTHS},
 }
 NAMES = tuple(_NETWORKS)
 
