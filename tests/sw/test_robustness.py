@@ -26,7 +26,7 @@ from quietbar.sharpness import loss_sharpness
 from quietbar.sharpness import method as make
 from quietbar.training import DivergenceError
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes" / "robustness"
 
 SMALL = {
     "name": "small",
@@ -212,7 +212,7 @@ def test_loss_sharpness_on_a_quadratic_is_known() -> None:
 def finished(tmp_path_factory):
     """The command on a recipe with a grid, and what it wrote."""
     folder = tmp_path_factory.mktemp("study")
-    words = ["robustness", str(RECIPES / "robustness-digits.toml"), "--folder", str(folder), "--jobs", "2"]
+    words = ["robustness", str(RECIPES / "digits.toml"), "--folder", str(folder), "--jobs", "2"]
     for change in (
         "training.epochs=4",
         "seeds=[1]",
@@ -285,7 +285,7 @@ def test_plots_need_no_finished_run(tmp_path: Path) -> None:
 # Recipes
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("robustness-*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_recipes_of_the_repository_are_valid(path: Path) -> None:
     study = read_study(path)
     assert study.name == path.stem and len(study.methods) > 1

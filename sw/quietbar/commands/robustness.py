@@ -12,7 +12,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the recipe, its overrides, the study's folder and how to run."""
-    parser.add_argument("recipe", type=Path, help="TOML file, e.g. recipes/robustness-digits.toml")
+    parser.add_argument("recipe", type=Path, help="TOML file, e.g. recipes/robustness/digits.toml")
     parser.add_argument(
         "--set",
         action="append",
