@@ -1,5 +1,6 @@
 """Denoising blocks: the identity when they come in, exact when folded, trained on a backbone that nothing touches."""
 
+import copy
 import itertools
 from pathlib import Path
 
@@ -11,7 +12,16 @@ from quietbar import analog, denoise
 from quietbar.contract import BlockConfig
 from quietbar.contract.errors import ConfigurationError
 from quietbar.data import Batches
-from quietbar.denoise import BackboneChangedError, DenoisingBlock, NoiseLevels, Objective, Tap, freezing, training
+from quietbar.denoise import (
+    BackboneChangedError,
+    DenoisingBlock,
+    NoiseLevels,
+    Objective,
+    Population,
+    Tap,
+    freezing,
+    training,
+)
 from quietbar.denoise.freezing import block_parameters, frozen_backbone
 from quietbar.denoise.levels import FIRST_IMAGE
 from quietbar.models import accuracy, create, digits_network
@@ -362,7 +372,10 @@ class TestTraining:
         assert not seen["host"][0].requires_grad
         assert seen["block"][0].requires_grad
 
-    def test_stopped_and_resumed_is_bit_equal(self, noisy, tmp_path: Path):
+    @pytest.mark.parametrize("chips", [0, 3])
+    def test_stopped_and_resumed_is_bit_equal(self, noisy, tmp_path: Path, chips: int):
+        analog.set_chip(noisy, Chip(7, Variation(sigma=1.0, gain_mismatch=0.1)))
+
         class StoppedError(Exception):
             pass
 
@@ -396,6 +409,7 @@ class TestTraining:
                 checkpoint_every=1,
                 on_epoch=measure,
                 objective=Objective(features=1),
+                population=Population(chips),
                 progress=False,
             )
             return quiet, history
@@ -430,6 +444,55 @@ class TestTraining:
         assert layer.factor == 0.5
         assert set(analog.position(quiet).values()) == {12}
 
+    def test_a_population_is_other_chips_and_the_models_own_comes_back(self, quiet, tmp_path):
+        variation = Variation(gain_mismatch=0.2, offset_mismatch=0.2)
+        analog.set_chip(quiet, Chip(7, variation))
+        met, layer = [], quiet.stage1.host.conv
+        gain = layer.gain.clone()
+        layer.register_forward_hook(lambda *_: met.append(layer.chip) if not layer.is_quiet else None)
+        seen = []
+        population = Population(chips=3)
+        denoise.train(
+            quiet,
+            images(size=4),
+            2,
+            population=population,
+            on_epoch=lambda number, loss: seen.append(layer.chip.seed),
+            progress=False,
+        )
+        assert len({chip.seed for chip in met}) == 3
+        assert 7 not in {chip.seed for chip in met}
+        assert {chip.variation for chip in met} == {variation}
+        assert seen == [7, 7]
+        assert layer.chip == Chip(7, variation)
+        assert torch.equal(layer.gain, gain)
+
+    def test_blocks_of_a_population_serve_new_chips_and_fine_tuning_serves_one(self, network):
+        variation = Variation(gain_mismatch=0.5, offset_mismatch=0.5)
+        noisy = analog.convert(network, Chip(7, variation))
+        analog.calibrate(noisy, images())
+        quiet = denoise.insert(noisy, ["stage1", "stage2"], images().images)
+
+        def off(model: nn.Module) -> float:
+            """Divergence of the classes from the clean network's on images that training does not see."""
+            with torch.no_grad():
+                return float(Objective()(model.eval(), *next(iter(images(200, 200, seed=2)))))
+
+        options = {"learning_rate": 1e-2, "levels": NoiseLevels(1, 1, 0), "progress": False}
+        denoise.train(quiet, images(400), 4, population=Population(chips=40), **options)
+        others = [Chip(seed, variation) for seed in (101, 102, 103, 104, 105)]
+        before, after, tuned = [], [], []
+        for chip in others:
+            analog.set_chip(quiet, chip)
+            after.append(off(quiet))
+            with denoise.without_blocks(quiet):
+                before.append(off(quiet))
+            own = copy.deepcopy(quiet)
+            denoise.train(own, images(200), 4, **options)
+            tuned.append(off(own))
+        assert sum(after) < 0.8 * sum(before)
+        assert sum(tuned) < 0.8 * sum(after)
+
     def test_levels_cover_their_range_and_clean(self):
         generator = torch.Generator().manual_seed(0)
         drawn = [NoiseLevels(0.5, 1.5, clean=0.25).draw(generator) for _ in range(2000)]
@@ -449,6 +512,9 @@ class TestTraining:
         for fields in ({"low": -1.0}, {"low": 2.0, "high": 1.0}, {"clean": 1.5}):
             with pytest.raises(ConfigurationError, match="levels"):
                 NoiseLevels(**fields)
+        for fields in ({"chips": -1}, {"chips": 1.5}, {"seed": -1}):
+            with pytest.raises(ConfigurationError, match=f"population.{next(iter(fields))}"):
+                Population(**fields)
         for fields in ({"task": -1}, {"temperature": 0}, {"distillation": 0}, {"features": float("inf")}):
             with pytest.raises(ConfigurationError, match="objective"):
                 Objective(**fields)

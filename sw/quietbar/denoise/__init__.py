@@ -3,7 +3,7 @@
 from .block import DenoisingBlock
 from .freezing import BackboneChangedError, backbone_hashes, frozen_backbone
 from .insertion import Tap, enable, insert, measure, remove, taps, without_blocks
-from .levels import NoiseLevels
+from .levels import NoiseLevels, Population
 from .objective import Objective
 from .observation import observed
 from .training import train
@@ -13,6 +13,7 @@ __all__ = [
     "DenoisingBlock",
     "NoiseLevels",
     "Objective",
+    "Population",
     "Tap",
     "backbone_hashes",
     "enable",

@@ -18,7 +18,7 @@ from quietbar.training import Epoch, fit, one_cycle
 
 from .freezing import block_parameters, frozen_backbone
 from .insertion import require_taps, taps, without_blocks
-from .levels import FIRST_IMAGE, NoiseLevels, unchanged_noise
+from .levels import FIRST_IMAGE, NoiseLevels, Population, change_chip, chips_of, place, unchanged_noise
 from .objective import Objective
 from .observation import observed
 
@@ -31,6 +31,7 @@ def train(
     learning_rate: float = 5e-3,
     objective: Objective = Objective(),  # noqa: B008 - it is frozen
     levels: NoiseLevels = NoiseLevels(),  # noqa: B008
+    population: Population = Population(),  # noqa: B008
     seed: int = 0,
     checkpoint: Path | str | None = None,
     checkpoint_every: int = 0,
@@ -41,7 +42,9 @@ def train(
     """Train the denoising blocks of ``model`` in place, by Adam under a one-cycle learning rate; the rest is frozen.
 
     The backbone runs in evaluation mode; its parameters, batch-norm statistics and other buffers are hashed before and
-    after. Every batch meets the chip's noise at a level of its own. The same arguments give the same blocks, bit for
+    after. Every batch meets the chip's noise at a level of its own, or that of a chip of its own (``population``).
+    Blocks that are trained already are trained on: a population's blocks become those of one chip by a second, short
+    training on it with ``NoiseLevels(1, 1, 0)``. The same arguments give the same blocks, bit for
     bit, whether the run was stopped and resumed or not (:func:`quietbar.training.fit`).
 
     Args:
@@ -51,11 +54,12 @@ def train(
         learning_rate: the peak.
         objective: weights of the losses.
         levels: range of the noise.
+        population: other chips to train on instead of the model's own, with its variation.
         seed: of the noise levels, and of the draws of blocks in sampling mode.
         checkpoint: file to go on from and to write after each epoch.
         checkpoint_every: write it after so many batches, too.
-        on_epoch: called with the epoch's number and loss, the chip's noise at its own level and image 0; what it
-            returns is kept in the history.
+        on_epoch: called with the epoch's number and loss, the model on its own chip, at its own level and image 0;
+            what it returns is kept in the history.
         identity: what else makes this training this one; a checkpoint of another one is refused.
         progress: whether to show a bar.
 
@@ -72,8 +76,11 @@ def train(
     require(learning_rate > 0, "train.learning_rate", learning_rate, "a positive number")
     require_integer("train.epochs", epochs, 1, 1_000_000)
     generator = torch.Generator().manual_seed(derive_seed(seed, "denoise", "levels"))
+    own = chips_of(model)
 
     def step_on(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        if population.chips:
+            change_chip(model, population.draw(generator))
         analog.scale_noise(model, levels.draw(generator))
         return objective(model, inputs, labels)
 
@@ -86,13 +93,15 @@ def train(
         if on_epoch is None:
             return None
         with unchanged_noise(model):
+            place(model, own)
             analog.scale_noise(model, 1.0)
             analog.restart(model)
             return on_epoch(number, loss)
 
-    with unchanged_noise(model), frozen_backbone(model) as hashes, torch.random.fork_rng(devices=[]):
+    # The noise is put back before the backbone is looked at: a chip's gains are among its buffers.
+    with frozen_backbone(model) as hashes, unchanged_noise(model), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "denoise", "draws"))
-        parts = [identity, hashes, repr(objective), repr(levels), learning_rate, seed]
+        parts = [identity, hashes, repr(objective), repr(levels), repr(population), learning_rate, seed]
         parameters = block_parameters(model)
         set_steps(model, next(iter(data))[0])
         analog.restart(model, FIRST_IMAGE)
