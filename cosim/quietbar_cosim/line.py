@@ -21,7 +21,7 @@ from quietbar.experiment.folder import StageResult
 from quietbar.experiment.line import SoftwareLine
 from quietbar.experiment.report import render
 from quietbar.experiment.results import BlockRow, Column, Comparison, Results, TapRow
-from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY
+from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY, TUNED_FLOAT, TUNED_INTEGER
 from quietbar.files import write_atomically
 from quietbar.integer.crossbar import converter_for_chip
 from quietbar.models import evaluation_mode
@@ -205,6 +205,7 @@ class HardwareLine:
         """Everything, gathered; runs what was not run before."""
         line, recipe = self.software, self.recipe
         columns = [*(line.columns[name] for name in (CLEAN, NOISY, FLOAT, INTEGER)), self.column]
+        columns += [line.columns[name] for name in (TUNED_FLOAT, TUNED_INTEGER) if name in line.columns]
         by_chip = self._accuracy.values["taps"]
         comparisons = [
             Comparison(f"{tap}, chip {chip}", tally["outputs"], tally["bits"], tally["differing"], tally["cycles"])
@@ -230,6 +231,7 @@ class HardwareLine:
             comparisons=(*comparisons, *self.cosim),
             versions={tool.name: tool.version for tool in toolchain.tools() if tool.version},
             recipe=to_mapping(recipe),
+            mismatch=(line.noisy.variation.gain_mismatch, line.noisy.variation.offset_mismatch),
         )
 
     def _block_row(self, name: str, tally: dict[str, int], resources: dict[str, int]) -> BlockRow:

@@ -68,6 +68,7 @@ COMMANDS = {
     "place": Command("quietbar.commands.place", "find where denoising blocks pay off"),
     "denoise": Command("quietbar.commands.denoise", "insert denoising blocks and train them on the frozen network"),
     "quantize": Command("quietbar.commands.quantize", "turn trained blocks into integers and export a bundle"),
+    "evaluate": Command("quietbar.commands.evaluate", "measure accuracy in software, blocks in exact integers too"),
     "verilog": Command("quietbar_cosim.commands.verilog", "write Verilog and its manifest"),
     "cosim": Command("quietbar_cosim.commands.cosim", "compare the RTL with the reference, bit for bit"),
     "accuracy": Command("quietbar_cosim.commands.accuracy", "measure accuracy with every bit taken from the RTL"),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from quietbar import cli
 from quietbar.experiment import stages
@@ -88,6 +89,57 @@ def test_an_interrupted_run_ends_with_the_same_numbers(
         with pytest.raises(Killed):
             _ = SoftwareLine(recipe, tmp_path).columns
     assert numbers(SoftwareLine(recipe, tmp_path)) == numbers(finished)
+
+
+def test_every_chip_gets_blocks_of_its_own_where_the_recipe_asks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    static = ["noise.sigma=0.0", "noise.drop=30.0", "noise.gain_mismatch=0.2", "noise.offset_mismatch=0.4"]
+    tuning = [
+        "blocks.chips=4",
+        "blocks.tuning.epochs=2",
+        "blocks.tuning.images=300",
+        "blocks.tuning.learning_rate=0.01",
+    ]
+    recipe = read_recipe("recipes/digits.toml", [*QUICK, "model.training.epochs=6", *static, *tuning])
+
+    class Killed(Exception):
+        pass
+
+    def kill_at_the_second_chip(folder: Path | str) -> None:
+        if str(folder).endswith("bundle-2"):
+            raise Killed
+
+    original = stages.integer.Bundle.save
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            stages.integer.Bundle,
+            "save",
+            lambda bundle, path: (kill_at_the_second_chip(path), original(bundle, path))[1],
+        )
+        with pytest.raises(Killed):
+            _ = SoftwareLine(recipe, tmp_path).columns
+    (first,) = tmp_path.glob("tuning-*/blocks-1.pt")
+    written = first.stat().st_mtime_ns
+
+    line = SoftwareLine(recipe, tmp_path)
+    columns = line.columns
+    assert first.stat().st_mtime_ns == written
+    assert list(columns)[4:] == [stages.TUNED_FLOAT, stages.TUNED_INTEGER]
+    assert line.noisy.variation.sigma == 0
+    assert line.noisy.variation.offset_mismatch == pytest.approx(2 * line.noisy.variation.gain_mismatch)
+    assert columns[stages.TUNED_FLOAT].mean > columns[stages.FLOAT].mean
+    assert line.tuned is not None
+    (of_one, bundle), (of_two, _) = line.tuned.on(1), line.tuned.on(2)
+    pairs = zip(of_one.state_dict().values(), of_two.state_dict().values(), strict=True)
+    assert not all(torch.equal(*pair) for pair in pairs)
+    assert bundle.taps.keys() == line.bundle.taps.keys()
+
+    options = ["recipes/digits.toml", "--folder", str(tmp_path)]
+    given = [*QUICK, "model.training.epochs=6", *static, *tuning]
+    assert cli.main(["evaluate", *options, *(word for each in given for word in ("--set", each))]) == 0
+    printed = capsys.readouterr().out
+    assert "offset mismatch of" in printed and f"tuned, integer     {columns[stages.TUNED_INTEGER].text()}" in printed
 
 
 def test_commands_work_on_a_recipe(finished: SoftwareLine, capsys: pytest.CaptureFixture[str]) -> None:

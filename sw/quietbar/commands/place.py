@@ -11,8 +11,10 @@ add_arguments = add_recipe_arguments
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the stages up to the placement."""
+    from quietbar.experiment.results import describe_variation
+
     line = software_line(arguments)
     plan = line.plan
-    print(f"sigma {line.noisy.variation.sigma:.4g} of each layer's {line.noisy.variation.reference}\n")
+    print(describe_variation(line.noisy.variation), end="\n\n")
     print(plan.table())
     return 0

@@ -52,6 +52,10 @@ class SoftwareLine:
         return stages.blocks_stage(self.run, self.recipe, self.data, self.noisy, plan, result)
 
     @cached_property
+    def _tuned(self) -> tuple[stages.TunedNetworks, StageResult] | None:
+        return stages.tuning_stage(self.run, self.recipe, self.data, self.noisy, *self._denoised)
+
+    @cached_property
     def _bundle(self) -> tuple[Bundle, StageResult]:
         return stages.bundle_stage(self.run, self.recipe, self.data, *self._denoised)
 
@@ -86,8 +90,13 @@ class SoftwareLine:
         return self._denoised[1]
 
     @property
+    def tuned(self) -> stages.TunedNetworks | None:
+        """The networks with blocks of each chip's own, where the recipe asks for them."""
+        return None if self._tuned is None else self._tuned[0]
+
+    @property
     def bundle(self) -> Bundle:
-        """The blocks in integers."""
+        """The blocks in integers, the same for all chips."""
         return self._bundle[0]
 
     @property
@@ -105,7 +114,7 @@ class SoftwareLine:
     def _columns(self) -> tuple[dict[str, Column], StageResult]:
         bundle, result = self._bundle
         return stages.accuracy_stage(
-            self.run, self.recipe, self.data, self.network, self.noisy, self.denoised, bundle, result
+            self.run, self.recipe, self.data, self.network, self.noisy, self.denoised, bundle, self._tuned, result
         )
 
     @property

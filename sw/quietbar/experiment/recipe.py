@@ -88,7 +88,8 @@ class NoiseRecipe:
     Attributes:
         sigma: deviation of the temporal noise of every analog result, relative to ``reference``. Left out, it is found
             on validation images as the level whose accuracy drop is nearest ``drop``.
-        drop: the accuracy drop to look for, in points.
+        drop: the accuracy drop to look for, in points. With ``sigma`` given too, all of the variation (``sigma`` and
+            mismatch) is scaled by one factor until it costs this much.
         reference: each layer's own standard deviation or range.
         gain_mismatch, offset_mismatch: per-chip static variation of the columns, relative deviations.
         sweep: factors of sigma at which accuracy is measured for the report.
@@ -106,12 +107,14 @@ class NoiseRecipe:
     calibration: int = 500
 
     def __post_init__(self) -> None:
-        one = (self.sigma is None) != (self.drop is None)
-        require(one, "noise.sigma", self.sigma, "given, or noise.drop must be: one of the two")
+        either = self.sigma is not None or self.drop is not None
+        require(either, "noise.sigma", self.sigma, "given, or noise.drop must be, or both")
         if self.sigma is not None:
             _require_number("noise.sigma", self.sigma, 0, 10)
         if self.drop is not None:
             _require_number("noise.drop", self.drop, 0.1, 100)
+            some = self.sigma != 0 or self.gain_mismatch > 0 or self.offset_mismatch > 0
+            require(some, "noise.sigma", self.sigma, "above 0, or a mismatch must be: there is nothing to scale")
         _require_number("noise.gain_mismatch", self.gain_mismatch, 0, 1)
         _require_number("noise.offset_mismatch", self.offset_mismatch, 0, 1)
         for index, factor in enumerate(self.sweep):
@@ -140,6 +143,27 @@ class PlacementRecipe:
 
 
 @dataclass(frozen=True)
+class TuningRecipe:
+    """A short further training of the blocks on one chip: its calibration after it was measured.
+
+    Attributes:
+        epochs, batch, learning_rate: of the training (Adam, one-cycle), at the chip's own noise level.
+        images: training images used.
+    """
+
+    epochs: int = 2
+    batch: int = 50
+    learning_rate: float = 2e-3
+    images: int = 10_000
+
+    def __post_init__(self) -> None:
+        require_integer("blocks.tuning.epochs", self.epochs, 1, HIGH)
+        require_integer("blocks.tuning.batch", self.batch, 1, HIGH)
+        _require_number("blocks.tuning.learning_rate", self.learning_rate, 1e-9, 10)
+        require_integer("blocks.tuning.images", self.images, 1, HIGH)
+
+
+@dataclass(frozen=True)
 class BlocksRecipe:
     """The denoising blocks and their training.
 
@@ -148,7 +172,9 @@ class BlocksRecipe:
         epochs, batch, learning_rate: of the blocks' training (Adam, one-cycle).
         images: training images used; left out, all.
         factors: lowest and highest noise level seen in training, as factors of sigma, and the share of clean batches.
+        chips: how many chips the training sees, one a batch; 0 is a single one. None of them is one of the evaluation.
         seed: fixes initial weights, batch order and noise levels.
+        tuning: of a copy of the blocks for each chip of the evaluation; left out, all chips have the same blocks.
     """
 
     kernel: Literal["depthwise", "dense"] = "depthwise"
@@ -158,7 +184,9 @@ class BlocksRecipe:
     learning_rate: float = 5e-3
     images: int | None = None
     factors: tuple[float, ...] = (0.0, 1.25, 0.1)
+    chips: int = 0
     seed: int = 0
+    tuning: TuningRecipe | None = None
 
     def __post_init__(self) -> None:
         require_integer("blocks.epochs", self.epochs, 1, HIGH)
@@ -168,6 +196,7 @@ class BlocksRecipe:
             require_integer("blocks.images", self.images, 1, HIGH)
         ordered = len(self.factors) == 3 and 0 <= self.factors[0] <= self.factors[1] and 0 <= self.factors[2] <= 1
         require(ordered, "blocks.factors", self.factors, "three numbers: 0 <= lowest <= highest, and a share up to 1")
+        require_integer("blocks.chips", self.chips, 0, HIGH)
         check_seed(self.seed, "blocks.seed")
 
 

@@ -80,8 +80,8 @@ def _head(results: Results) -> str:
         tiles.append((f"<span{mark}>{results.differing}</span>", f"of {results.bits:,} RTL bits differ"))
     cells = "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in tiles)
     lead = (
-        f"{results.network}, temporal noise of {results.sigma:.3g} of each analog layer's {results.reference}, "
-        f"{len(results.chips)} chip instances, {results.test_images} test images"
+        f"{results.network}, {results.variation}, {len(results.chips)} chip instances, "
+        f"{results.test_images} test images"
     )
     return (
         f'<h1>{html.escape(results.name)}</h1><p class="lead">{html.escape(lead)}</p><div class="tiles">{cells}</div>'
@@ -182,7 +182,8 @@ def _sweep_plot(points: Sequence[SweepPoint], level: float) -> str:
     import numpy
 
     figure, axes = _figure(8, 3.6)
-    sigmas = [point.sigma for point in points]
+    static = not any(point.sigma for point in points)
+    levels = [point.factor or 0.0 if static else point.sigma for point in points]
     curves = [
         ("without blocks", NOISY, [point.noisy for point in points]),
         ("with blocks", DENOISED, [point.denoised for point in points]),
@@ -190,10 +191,10 @@ def _sweep_plot(points: Sequence[SweepPoint], level: float) -> str:
     for label, color, values in curves:
         means = numpy.array([numpy.mean(chips) for chips in values])
         deviations = numpy.array([numpy.std(chips, ddof=1) if len(chips) > 1 else 0.0 for chips in values])
-        axes.plot(sigmas, means, "o-", color=color, label=label)
-        axes.fill_between(sigmas, means - deviations, means + deviations, color=color, alpha=0.15, linewidth=0)
-    axes.axvline(level, color="#53606a", linestyle="--", linewidth=1)
-    axes.set_xlabel("sigma of the temporal noise")
+        axes.plot(levels, means, "o-", color=color, label=label)
+        axes.fill_between(levels, means - deviations, means + deviations, color=color, alpha=0.15, linewidth=0)
+    axes.axvline(1.0 if static else level, color="#53606a", linestyle="--", linewidth=1)
+    axes.set_xlabel("mismatch, in units of the table's" if static else "sigma of the temporal noise")
     axes.set_ylabel("accuracy %")
     axes.grid(axis="y", color="#e3e6e8")
     axes.legend(frameon=False)

@@ -7,11 +7,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from quietbar.configuration import from_mapping
 from quietbar.contract.errors import QuietbarError
 from quietbar.files import write_atomically
+from quietbar.noise import Variation
 
 FILE = "results.json"
 
@@ -43,11 +44,15 @@ class Column:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """Validation accuracy in percent at one noise level, one figure a chip."""
+    """Validation accuracy in percent at one noise level, one figure a chip.
+
+    ``sigma`` is that of the temporal noise, ``factor`` the level in units of the final table's.
+    """
 
     sigma: float
     noisy: tuple[float, ...]
     denoised: tuple[float, ...]
+    factor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,13 +93,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything a run found out."""
+    """Everything a run found out.
+
+    ``sigma`` and ``reference`` are those of the temporal noise, ``mismatch`` the deviations of gain and offset.
+    """
 
     name: str
     command: str
     network: str
     sigma: float
-    reference: str
+    reference: Literal["std", "range"]
     chips: tuple[int, ...]
     test_images: int
     network_parameters: int
@@ -106,6 +114,13 @@ class Results:
     comparisons: tuple[Comparison, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
+    mismatch: tuple[float, ...] = (0.0, 0.0)
+
+    @property
+    def variation(self) -> str:
+        """The variation of a chip, in words."""
+        gain, offset = self.mismatch
+        return describe_variation(Variation(self.sigma, self.reference, gain, offset))
 
     @property
     def share(self) -> float:
@@ -155,18 +170,33 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), line(["-" * width for width in widths]), *(line(row) for row in rows)])
 
 
-def summary(results: Results) -> str:
-    """The table that a run ends in."""
-    clean = results.columns[0].mean
+def describe_variation(variation: Variation) -> str:
+    """Its parts in words, for one line."""
+    named = {
+        "temporal noise": variation.sigma,
+        "gain mismatch": variation.gain_mismatch,
+        "offset mismatch": variation.offset_mismatch,
+    }
+    parts = [f"{name} of {value:.3g}" for name, value in named.items() if value]
+    return f"{', '.join(parts) or 'no variation'} (of each analog layer's {variation.reference})"
+
+
+def accuracy_table(columns: Sequence[Column]) -> str:
+    """Accuracy of each column and its distance from the first one."""
+    clean = columns[0].mean
     rows = [
         [column.name, column.text(), "" if index == 0 else f"{column.mean - clean:+.2f}"]
-        for index, column in enumerate(results.columns)
+        for index, column in enumerate(columns)
     ]
+    return text_table(["", "accuracy %", "points from clean"], rows)
+
+
+def summary(results: Results) -> str:
+    """The table that a run ends in."""
     lines = [
-        f"{results.network} on {results.test_images} test images, sigma {results.sigma:.3g} of each layer's "
-        f"{results.reference}, {len(results.chips)} chips",
+        f"{results.network} on {results.test_images} test images, {len(results.chips)} chips, {results.variation}",
         "",
-        text_table(["", "accuracy %", "points from clean"], rows),
+        accuracy_table(results.columns),
         "",
         f"parameters      {results.network_parameters} in the network, {results.block_parameters} in the blocks "
         f"({results.share:.2f} %)",

@@ -6,6 +6,7 @@ the recipe's seeds, so a stage that was done before is read back and gives the v
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,14 @@ from .results import Column, SweepPoint
 
 LEVEL_STEPS = 9
 LEVEL_HIGH = 2.0
-"""The noise level is found between 0 and 2 by halving nine times: to 0.004."""
+"""The noise level, sigma or a factor of the variation, is found between 0 and 2 by halving nine times: to 0.004."""
 
 CHECKPOINT_BATCHES = 100
 """Batches of block training between two checkpoints: what an interruption may cost."""
 
 CLEAN, NOISY = "clean", "noisy"
 FLOAT, INTEGER = "denoised, float", "denoised, integer"
+TUNED_FLOAT, TUNED_INTEGER = "tuned, float", "tuned, integer"
 """Columns of the final table, as they are named there."""
 
 
@@ -82,8 +84,7 @@ def network_stage(run: RunFolder, recipe: Recipe, data: Dataset) -> tuple[nn.Mod
 def _train_network(name: str, training: TrainingRecipe, data: Dataset, folder: Path) -> nn.Module:
     torch.manual_seed(derive_seed(training.seed, "network"))
     model = create(name, len(data.classes))
-    augment: Augmentation | None = crop_and_flip if data.name == "cifar10" else None
-    batches = data.batches("train", training.batch, shuffle_seed=training.seed, augment=augment)
+    batches = data.batches("train", training.batch, shuffle_seed=training.seed, augment=_augmentation(data))
     optimizer: Optimizer = torch.optim.SGD(
         model.parameters(),
         lr=training.learning_rate,
@@ -104,14 +105,14 @@ def noise_stage(
 ) -> tuple[NoisyNetwork, StageResult]:
     """The network on analog hardware: layers calibrated on training images, the level found on validation images."""
     noise = recipe.noise
-    model = analog.convert(network, Chip(0, _variation(noise, 0.0)))
+    model = analog.convert(network, Chip(0))
 
     def compute(folder: Path) -> dict[str, Any]:
         calibrations = analog.calibrate(model, data.batches("train", 100, limit=noise.calibration))
         values: dict[str, Any] = {
             "calibrations": {layer: asdict(calibration) for layer, calibration in calibrations.items()}
         }
-        if noise.sigma is None:
+        if noise.drop is not None:
             values["search"] = _find_level(model, noise, _validation(recipe, data))
         return values
 
@@ -121,28 +122,29 @@ def noise_stage(
         layer: analog.Calibration(**calibration) for layer, calibration in result.values["calibrations"].items()
     }
     analog.set_calibration(model, calibrations)
-    sigma = result.values["search"]["sigma"] if noise.sigma is None else noise.sigma
-    noisy = NoisyNetwork(model, _variation(noise, sigma))
+    noisy = NoisyNetwork(model, _variation(noise, result.values["search"]["level"] if noise.drop is not None else 1.0))
     analog.set_chip(model, noisy.chip(0))
     return noisy, result
 
 
-def _variation(noise: NoiseRecipe, sigma: float) -> Variation:
+def _variation(noise: NoiseRecipe, level: float) -> Variation:
+    """The variation at a level: sigma itself where the recipe leaves that open, else a factor of everything."""
+    factor = 1.0 if noise.sigma is None else level
     return Variation(
-        sigma=sigma,
+        sigma=level if noise.sigma is None else level * noise.sigma,
         reference=noise.reference,
-        gain_mismatch=noise.gain_mismatch,
-        offset_mismatch=noise.offset_mismatch,
+        gain_mismatch=factor * noise.gain_mismatch,
+        offset_mismatch=factor * noise.offset_mismatch,
     )
 
 
 def _find_level(model: nn.Module, noise: NoiseRecipe, validation: Batches) -> dict[str, Any]:
-    """The sigma at which the accuracy drop is nearest ``noise.drop``, by bisection on a chip of its own."""
+    """The level at which the accuracy drop is nearest ``noise.drop``, by bisection on a chip of its own."""
     assert noise.drop is not None
     wanted, chip = noise.drop, derive_seed(0, "noise level")
 
-    def measure(sigma: float) -> float:
-        analog.set_chip(model, Chip(chip, _variation(noise, sigma)))
+    def measure(level: float) -> float:
+        analog.set_chip(model, Chip(chip, _variation(noise, level)))
         return accuracy(model, validation)
 
     with analog.quiet(model):
@@ -152,7 +154,7 @@ def _find_level(model: nn.Module, noise: NoiseRecipe, validation: Batches) -> di
     for _ in range(LEVEL_STEPS):
         middle = (low + high) / 2
         drop = clean - measure(middle)
-        tried.append({"sigma": middle, "drop": drop})
+        tried.append({"level": middle, "drop": drop})
         low, high = (middle, high) if drop < wanted else (low, middle)
     nearest = min(tried, key=lambda point: abs(point["drop"] - wanted))
     return {"clean": clean, "tried": tried, **nearest}
@@ -192,13 +194,13 @@ def blocks_stage(
 
     def compute(folder: Path) -> dict[str, Any]:
         limit = None if blocks.images is None else min(blocks.images, len(data.train))
-        augment: Augmentation | None = crop_and_flip if data.name == "cifar10" else None
         history = denoise.train(
             model,
-            data.batches("train", blocks.batch, shuffle_seed=blocks.seed, augment=augment, limit=limit),
+            data.batches("train", blocks.batch, shuffle_seed=blocks.seed, augment=_augmentation(data), limit=limit),
             blocks.epochs,
             learning_rate=blocks.learning_rate,
             levels=denoise.NoiseLevels(*blocks.factors),
+            population=denoise.Population(blocks.chips, blocks.seed),
             seed=blocks.seed,
             checkpoint=folder / "checkpoint.pt",
             checkpoint_every=CHECKPOINT_BATCHES,
@@ -207,9 +209,70 @@ def blocks_stage(
         _save(model, folder / "blocks.pt")
         return {"epochs": [{"loss": epoch.loss, **epoch.metrics} for epoch in history]}
 
-    result = run.stage("blocks", {"blocks": asdict(blocks)}, (after,), compute)
+    settings = {name: value for name, value in asdict(blocks).items() if name != "tuning"}
+    result = run.stage("blocks", {"blocks": settings}, (after,), compute)
     _load(model, result.folder / "blocks.pt")
     return model.eval(), result
+
+
+@dataclass(frozen=True)
+class TunedNetworks:
+    """For each chip of the evaluation a copy of the denoised network, its blocks trained on for that chip."""
+
+    denoised: nn.Module
+    noisy: NoisyNetwork
+    folder: Path
+
+    def on(self, chip: int) -> tuple[nn.Module, integer.Bundle]:
+        """The network of chip ``chip``, placed on it, and its blocks in integers."""
+        model = copy.deepcopy(self.denoised)
+        _load(model, self.folder / f"blocks-{chip}.pt")
+        analog.set_chip(model, self.noisy.chip(chip))
+        return model.eval(), integer.load(self.folder / f"bundle-{chip}")
+
+
+def tuning_stage(
+    run: RunFolder, recipe: Recipe, data: Dataset, noisy: NoisyNetwork, denoised: nn.Module, after: StageResult
+) -> tuple[TunedNetworks, StageResult] | None:
+    """The blocks of each chip, in float and in integers; None where the recipe has all chips share theirs."""
+    tuning = recipe.blocks.tuning
+    if tuning is None:
+        return None
+
+    def tune(chip: int, folder: Path) -> None:
+        model = copy.deepcopy(denoised)
+        analog.set_chip(model, noisy.chip(chip))
+        limit = min(tuning.images, len(data.train))
+        denoise.train(
+            model,
+            data.batches(
+                "train", tuning.batch, shuffle_seed=recipe.blocks.seed, augment=_augmentation(data), limit=limit
+            ),
+            tuning.epochs,
+            learning_rate=tuning.learning_rate,
+            levels=denoise.NoiseLevels(1, 1, 0),
+            seed=recipe.blocks.seed,
+            checkpoint=folder / f"checkpoint-{chip}.pt",
+            checkpoint_every=CHECKPOINT_BATCHES,
+        )
+        analog.restart(model)
+        calibration = data.batches("train", 100, limit=recipe.noise.calibration)
+        integer.export(model, calibration).save(folder / f"bundle-{chip}")
+        _save(model, folder / f"blocks-{chip}.pt")
+
+    def compute(folder: Path) -> dict[str, Any]:
+        for chip in recipe.evaluation.chips:
+            if not (folder / f"blocks-{chip}.pt").exists():
+                tune(chip, folder)
+        return {"chips": recipe.evaluation.chips}
+
+    settings = {"tuning": asdict(tuning), "chips": recipe.evaluation.chips}
+    result = run.stage("tuning", settings, (after,), compute)
+    return TunedNetworks(denoised, noisy, result.folder), result
+
+
+def _augmentation(data: Dataset) -> Augmentation | None:
+    return crop_and_flip if data.name == "cifar10" else None
 
 
 def bundle_stage(
@@ -230,7 +293,7 @@ def bundle_stage(
 def sweep_stage(
     run: RunFolder, recipe: Recipe, data: Dataset, noisy: NoisyNetwork, denoised: nn.Module, after: StageResult
 ) -> tuple[tuple[SweepPoint, ...], StageResult]:
-    """Validation accuracy over noise levels, with and without blocks (in float)."""
+    """Validation accuracy over noise levels, with and without blocks (in float), the same for all chips."""
     settings = {"sweep": recipe.noise.sweep, "chips": recipe.evaluation.chips, "images": recipe.noise.images}
 
     def measure(model: nn.Module, factor: float, seed: int) -> float:
@@ -248,6 +311,7 @@ def sweep_stage(
             points.append(
                 {
                     "sigma": factor * noisy.variation.sigma,
+                    "factor": factor,
                     "noisy": [measure(noisy.model, factor, seed) for seed in seeds],
                     "denoised": [measure(denoised, factor, seed) for seed in seeds],
                 }
@@ -266,18 +330,22 @@ def accuracy_stage(
     noisy: NoisyNetwork,
     denoised: nn.Module,
     bundle: integer.Bundle,
+    tuned: tuple[TunedNetworks, StageResult] | None,
     after: StageResult,
 ) -> tuple[dict[str, Column], StageResult]:
     """Test accuracy: clean, noisy, with blocks in float and with blocks in integers; by the columns' names."""
 
     def compute(folder: Path) -> dict[str, Any]:
+        def measure(name: str, model: nn.Module, seed: int) -> float:
+            label = f"{name.replace(', ', '-')}-{seed}"
+            return accuracy_of(predict(model, data, recipe.evaluation, folder, label))
+
         def column(name: str, model: nn.Module, seeds: tuple[int, ...]) -> list[float]:
             accuracies = []
             for seed in seeds:
                 if model is not network:
                     analog.set_chip(model, noisy.chip(seed))
-                label = f"{name.replace(', ', '-')}-{seed}"
-                accuracies.append(accuracy_of(predict(model, data, recipe.evaluation, folder, label)))
+                accuracies.append(measure(name, model, seed))
             return accuracies
 
         chips = recipe.evaluation.chips
@@ -288,9 +356,17 @@ def accuracy_stage(
         }
         with bundle.attach(denoised):
             found[INTEGER] = column(INTEGER, denoised, chips)
+        if tuned is not None:
+            found |= {TUNED_FLOAT: [], TUNED_INTEGER: []}
+            for seed in chips:
+                model, own = tuned[0].on(seed)
+                found[TUNED_FLOAT].append(measure(TUNED_FLOAT, model, seed))
+                with own.attach(model):
+                    found[TUNED_INTEGER].append(measure(TUNED_INTEGER, model, seed))
         return found
 
-    result = run.stage("accuracy", {"evaluation": asdict(recipe.evaluation)}, (after,), compute)
+    stages_before = (after,) if tuned is None else (after, tuned[1])
+    result = run.stage("accuracy", {"evaluation": asdict(recipe.evaluation)}, stages_before, compute)
     return {name: Column(name, tuple(values)) for name, values in result.values.items()}, result
 
 
