@@ -55,7 +55,7 @@ def test_every_recipe_of_the_repository_is_valid(path: Path) -> None:
         ("blocks.epoch=1", "blocks.epoch = 1: must be absent (did you mean 'epochs'?)"),
         ("noise.sigma=-0.1", "noise.sigma = -0.1: must be a number from 0 to 10"),
         ("noise={}", "noise.sigma = None: must be given, or noise.drop must be, or both"),
-        ("noise={sigma = 0, drop = 30}", "noise.sigma = 0: must be above 0, or a mismatch must be"),
+        ("noise={sigma = 0, drop = 30}", "noise.sigma = 0.0: must be above 0, or a mismatch must be"),
         ("blocks.chips=-1", "blocks.chips = -1: must be an integer from 0"),
         ("blocks.tuning.epochs=0", "blocks.tuning.epochs = 0: must be an integer from 1"),
         ("blocks.tuning.batch=0", "blocks.tuning.batch = 0: must be an integer from 1"),
