@@ -14,7 +14,7 @@ export AMARANTH_USE_YOSYS := builtin
 export QUIETBAR_TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-slow lint verilog cosim accuracy synth bench docs clean
+.PHONY: help setup doctor demo test test-slow lint verilog cosim accuracy synth bench gaussian-report docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    make \1\t\2/p' Makefile | expand -t 20
@@ -55,6 +55,9 @@ synth: verilog ## resources of the engines in build/verilog, counted by Yosys
 
 bench: setup ## speed of the engines, measured on this machine
 	@$(BIN)/python tools/benchmark.py
+
+gaussian-report: setup ## quality of both Gaussian sources on 1e9 samples each; resumes where it stopped
+	@for kind in box-muller inverse-cdf; do $(BIN)/quietbar gaussian-report --kind $$kind --count 1e9 --jobs $(JOBS) || exit; done
 
 docs: ## list the documents; they are plain Markdown
 	@for file in README.md CHANGELOG.md $(wildcard docs/*.md); do printf '%-28s' "$$file"; sed -n '1s/^# *//p' "$$file"; done

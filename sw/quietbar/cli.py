@@ -77,6 +77,7 @@ COMMANDS = {
     "estimate": Command("quietbar.commands.estimate", "estimate energy, latency and area of a network on analog tiles"),
     "report": Command("quietbar.commands.report", "write the report of a finished run"),
     "replay": Command("quietbar_cosim.commands.replay", "run one mismatch again"),
+    "gaussian-report": Command("quietbar.commands.gaussian_report", "measure how normal a Gaussian source is"),
     "doctor": Command("quietbar.commands.doctor", "show every tool, its version, and what is missing"),
 }
 
