@@ -3,15 +3,17 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from quietbar import analog, denoise, placement
 from quietbar.contract import BlockConfig
+from quietbar.contract.engine import REFERENCE, stage_cycles
 from quietbar.contract.errors import ConfigurationError
 from quietbar.data import Batches
 from quietbar.models import create, digits_network
@@ -83,6 +85,47 @@ class TestChoice:
         chosen, left = choose(damages, options, budget)
         assert cost_of(chosen) <= budget
         assert left == left_by(chosen) == best
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        places=st.lists(
+            st.tuples(
+                st.floats(1e-3, 10),
+                st.lists(
+                    st.builds(Option, st.integers(1, 12), st.floats(0, 1), st.tuples(st.integers(1, 9))), max_size=3
+                ),
+            ),
+            min_size=1,
+            max_size=5,
+        ),
+        budget=st.integers(1, 30),
+        further=st.integers(0, 20),
+    )
+    def test_so_it_does_under_several_budgets(self, places, budget, further):
+        damages, options = [damage for damage, _ in places], [choices for _, choices in places]
+
+        def left_by(chosen) -> float:
+            left = 0.0
+            for damage, choices, number in zip(damages, options, chosen, strict=True):
+                left = (left + damage) * (1 - (0 if number is None else choices[number].removed))
+            return left
+
+        def is_within(chosen) -> bool:
+            taken = [options[place][number] for place, number in enumerate(chosen) if number is not None]
+            return sum(each.cost for each in taken) <= budget and sum(each.costs[0] for each in taken) <= further
+
+        everything = itertools.product(*([None, *range(len(choices))] for choices in options))
+        best = min(left_by(chosen) for chosen in everything if is_within(chosen))
+        chosen, left = choose(damages, options, budget, [further])
+        assert is_within(chosen)
+        assert left == left_by(chosen)
+        assert left <= best + 1e-6 * sum(damages)
+
+    def test_a_further_budget_out_of_reach_changes_nothing(self):
+        damages = [3.0, 1.0, 2.0, 0.5, 1.5]
+        options = [[Option(c, r, (c,)) for c, r in ((2, 0.2), (5, 0.45), (9, 0.6))] for _ in damages]
+        for budget in (2, 7, 15, 30):
+            assert choose(damages, options, budget, [1000]) == choose(damages, options, budget)
 
     def test_a_block_behind_takes_its_share_of_what_came_before(self):
         # The damage is all done at the first place, yet the better block behind it is the one to buy.
@@ -240,6 +283,29 @@ class TestSearch:
             BlockConfig(32, 16, 4, 4, "dense", "sampling"),
         ]
 
+    def test_multiplications_and_engine_cycles_are_budgets_too(self, noisy):
+        free = placement.search(noisy, images(), 0.2)
+        assert free.multiplications > 20_000
+        tight = placement.search(noisy, images(), 0.2, multiplications=20_000)
+        assert 0 < tight.multiplications <= 20_000
+        assert tight.remaining >= free.remaining
+
+        def cycles(plan: Plan) -> int:
+            frames = [(tap.config, tap.config.height * tap.config.width) for tap in plan.selected]
+            return sum(max(stage_cycles(REFERENCE, config).values()) * pixels for config, pixels in frames)
+
+        fast = placement.search(noisy, images(), 0.2, multiplications=20_000, cycles=cycles(tight) - 1)
+        assert 0 < cycles(fast) < cycles(tight)
+        assert fast.remaining >= tight.remaining
+
+    def test_blocks_too_large_for_the_engine_are_not_offered(self, noisy):
+        small = replace(REFERENCE, channels=16)
+        plan = placement.search(noisy, images(), 0.2, cycles=10**6, engine=small)
+        assert {tap.name for tap in plan.selected} <= {"stage1", "stage2"}
+        assert [tap.name for tap in plan] == STAGES
+        with pytest.raises(ConfigurationError, match=r"placement\.engine.*large enough for one of the blocks"):
+            placement.search(noisy, images(), 0.2, cycles=10**6, engine=replace(REFERENCE, channels=8))
+
     def test_a_budget_too_small_for_any_block_names_the_least_that_buys_one(self, noisy):
         cheapest = BlockConfig(16, 2, 8, 8).parameters
         backbone = sum(parameter.numel() for parameter in noisy.parameters())
@@ -261,6 +327,9 @@ class TestSearch:
             ({"widths": []}, r"placement\.widths"),
             ({"widths": [0.5, -1]}, r"placement\.widths"),
             ({"images": 0}, r"placement\.images"),
+            ({"multiplications": 10}, r"placement\.multiplications = 10: must be an integer from \d{4}"),
+            ({"cycles": 0}, r"placement\.cycles = 0: must be an integer from \d+"),
+            ({"cycles": 1.5e3}, r"placement\.cycles"),
             ({"rule": "guess"}, r"search\.rule.*noise"),
             ({"kernel": "5x5"}, r"block\.kernel"),
             ({"candidates": ["stag2"]}, r"tap = 'stag2'.*stage2"),

@@ -131,15 +131,25 @@ class PlacementRecipe:
         budget: parameters of all blocks together, as a share of the network's.
         images: training images on which sensitivities are measured.
         candidates: names of taps to choose among; left out, they are found.
+        rule: how a tap's damage is measured, by its noise or by the gradient's norm alone.
+        multiplications: that all blocks together may need for a frame; left out, as many as they like.
+        cycles: that the reference engine may be busy with all blocks for a frame.
     """
 
     budget: float = 0.02
     images: int = 500
     candidates: tuple[str, ...] | None = None
+    rule: Literal["noise", "gradient"] = "noise"
+    multiplications: int | None = None
+    cycles: int | None = None
 
     def __post_init__(self) -> None:
         require(0 < self.budget <= 1, "placement.budget", self.budget, "a share above 0 and up to 1")
         require_integer("placement.images", self.images, 1, HIGH)
+        for name in ("multiplications", "cycles"):
+            value = getattr(self, name)
+            if value is not None:
+                require_integer(f"placement.{name}", value, 1, 1 << 62)
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,9 @@ def placement_stage(
             batches,
             budget=recipe.placement.budget,
             candidates=recipe.placement.candidates,
+            rule=recipe.placement.rule,
+            multiplications=recipe.placement.multiplications,
+            cycles=recipe.placement.cycles,
             kernel=recipe.blocks.kernel,
             mode=recipe.blocks.mode,
         )
