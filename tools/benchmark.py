@@ -7,18 +7,19 @@ figure is the median of the rounds, and the ratio is taken to the first of the g
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import statistics
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy
 import torch
 
 from quietbar import analog, integer, models, noise, toolchain
 from quietbar.contract import BlockConfig
-from quietbar.sharpness import SharpnessAware
+from quietbar.sharpness import method
 
 BATCH = 100
 SAMPLES = 1 << 20
@@ -42,13 +43,13 @@ def inference() -> Group:
 
 
 def training() -> Group:
-    """A training step of ResNet-20: plain SGD, and SAMSON around it (which goes forward and back twice)."""
+    """Training steps of ResNet-20: plain SGD, and every method around it; sharpness-aware ones have two passes."""
     labels, images = torch.arange(BATCH) % 10, torch.randn(BATCH, 3, 32, 32)
 
-    def step(sharpness_aware: bool) -> Work:
+    def step(name: str, **options: Any) -> Work:
         network = models.create("resnet20").train()
         base = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
-        optimizer = SharpnessAware(base, variant="samson", rho=0.5) if sharpness_aware else base
+        optimizer = method(name, base, model=network, **options) if name != "base" else base
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
@@ -58,9 +59,21 @@ def training() -> Group:
 
         return lambda: optimizer.step(closure)
 
+    def fourth() -> Work:
+        """Four steps, of which one climbs."""
+        single = step("samson", every=4)
+        return lambda: [single() for _ in range(4)]
+
     return {
-        "training step, SGD, images": (BATCH, step(False)),
-        "training step, SAMSON, images": (BATCH, step(True)),
+        "training step, SGD, images": (BATCH, step("base")),
+        "training step, plain, images": (BATCH, step("plain")),
+        "training step, SAM, images": (BATCH, step("sam")),
+        "training step, ASAM, images": (BATCH, step("asam")),
+        "training step, SAMSON(2), images": (BATCH, step("samson")),
+        "training step, SAMSON(inf), images": (BATCH, step("samson", p=math.inf)),
+        "training step, SAMSON(2), every 4th": (4 * BATCH, fourth()),
+        "training step, noise injection, images": (BATCH, step("noise")),
+        "training step, clipping, images": (BATCH, step("clipping")),
     }
 
 

@@ -16,8 +16,8 @@ from quietbar.noise import Chip, Variation
 from quietbar.sharpness import SharpnessAware, formulas, frozen_batch_norm_statistics
 
 INF = float("inf")
-KINDS = [("sam", 2), ("asam", 2), ("samson", 2), ("samson", INF)]
-IDS = ["SAM", "ASAM", "SAMSON(2)", "SAMSON(inf)"]
+KINDS = [("sam", 2), ("asam", 2), ("samson", 2), ("samson", INF), ("layer", 2), ("layer", INF)]
+IDS = ["SAM", "ASAM", "SAMSON(2)", "SAMSON(inf)", "layer(2)", "layer(inf)"]
 
 
 # The formulas, against ones written element by element in float64
@@ -34,7 +34,7 @@ def oracle(variant, weights, gradients, rho, eta, p):
             operators.append([value + eta for value in values])
         else:
             norm = max(values) if p == INF else math.sqrt(sum(value * value for value in values))
-            operators.append([value / norm for value in values])
+            operators.append([value / norm if variant == "samson" else norm for value in values])
     total = 0.0
     for operator, gradient in zip(operators, gradients, strict=True):
         total += sum((t * float(g)) ** 2 for t, g in zip(operator, gradient.ravel(), strict=True))
@@ -47,7 +47,9 @@ def oracle(variant, weights, gradients, rho, eta, p):
 def operators_of(variant, p, weights, eta=0.01):
     if variant == "sam":
         return formulas.sam_operators(weights)
-    return formulas.asam_operators(weights, eta) if variant == "asam" else formulas.samson_operators(weights, p)
+    if variant == "asam":
+        return formulas.asam_operators(weights, eta)
+    return (formulas.layer_operators if variant == "layer" else formulas.samson_operators)(weights, p)
 
 
 def perturb(variant, p, weights, gradients, rho=0.3, eta=0.01):
@@ -100,6 +102,17 @@ def test_asam_without_eta_does_not_care_how_layers_are_scaled(scales):
         assert torch.allclose(a * one, two, rtol=1e-12, atol=0)
     with_eta = perturb("asam", 2, scaled_weights, scaled_gradients, eta=0.1)
     assert not torch.allclose(with_eta[0], second[0], rtol=1e-3, atol=0), "the check would not notice eta"
+
+
+@pytest.mark.parametrize("p", [2, INF])
+@pytest.mark.parametrize("scales", [(2.0, 0.5, 8.0, 1.0), (3.7, 0.01, 1.0, 90.0)])
+def test_a_perturbation_in_units_of_the_layers_norm_does_not_care_how_layers_are_scaled(p, scales):
+    weights, gradients = random_tensors(1), random_tensors(2)
+    scaled_weights = [a * w for a, w in zip(scales, weights, strict=True)]
+    scaled_gradients = [g / a for a, g in zip(scales, gradients, strict=True)]
+    first, second = perturb("layer", p, weights, gradients), perturb("layer", p, scaled_weights, scaled_gradients)
+    for a, one, two in zip(scales, first, second, strict=True):
+        assert torch.allclose(a * one, two, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("p", [2, INF])
@@ -407,6 +420,23 @@ def test_an_error_in_the_second_pass_leaves_the_weights_as_they_were():
 
 
 # Schedulers, states, copies
+
+
+@pytest.mark.parametrize(("variant", "p"), KINDS, ids=IDS)
+def test_parameters_in_groups_are_perturbed_as_one_and_stepped_by_their_own_settings(variant, p):
+    """The norm is over all groups; only the rates of the base tell them apart."""
+    data = batches(3)
+    single, grouped, slower = network(), network(), network()
+    train(single, SharpnessAware(sgd(single), variant, 0.3, p=p), data)
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3}
+    parts = [{"params": list(grouped[:2].parameters())}, {"params": list(grouped[2:].parameters())}]
+    train(grouped, SharpnessAware(torch.optim.SGD(parts, **settings), variant, 0.3, p=p), data)
+    assert equal(values_of(single), values_of(grouped))
+    parts = [{"params": list(slower[:2].parameters()), "lr": 0.0}, {"params": list(slower[2:].parameters())}]
+    before = copy.deepcopy(slower)
+    train(slower, SharpnessAware(torch.optim.SGD(parts, **settings), variant, 0.3, p=p), data)
+    assert all(torch.equal(a, b) for a, b in zip(before[:2].parameters(), slower[:2].parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(before[2:].parameters(), slower[2:].parameters(), strict=True))
 
 
 @pytest.mark.parametrize("owner", ["wrapper", "base"])

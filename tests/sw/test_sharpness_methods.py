@@ -12,7 +12,7 @@ from torch.nn import functional
 from quietbar.contract.errors import ConfigurationError, QuietbarError
 from quietbar.sharpness import METHODS, NoiseInjection, Plain, SharpnessAware, WeightClipping, formulas, method
 
-STRENGTHS = {"plain": None, "sam": 0.1, "asam": 0.5, "samson": 1.0, "noise": 0.1, "clipping": 1.5}
+STRENGTHS = {"plain": None, "sam": 0.1, "asam": 0.5, "samson": 1.0, "layer": 0.1, "noise": 0.1, "clipping": 1.5}
 
 
 def network(seed=0):
@@ -76,7 +76,7 @@ def test_every_method_has_both_forms_and_they_do_the_same(name):
     first, second, data = network(), network(), batches(5)
     optimizer = made(name, first)
     train(first, optimizer, data)
-    assert optimizer.steps == 5 and optimizer.passes == (10 if name in ("sam", "asam", "samson") else 5)
+    assert optimizer.steps == 5 and optimizer.passes == (10 if name in ("sam", "asam", "samson", "layer") else 5)
     train_by_hand(second, made(name, second), data)
     assert equal(first, second)
 

@@ -90,7 +90,7 @@ class StudyMethod:
     """
 
     name: str
-    method: Literal["plain", "sam", "asam", "samson", "noise", "clipping"]
+    method: Literal["plain", "sam", "asam", "samson", "layer", "noise", "clipping"]
     grid: tuple[float, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     epochs: int | None = None

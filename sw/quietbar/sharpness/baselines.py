@@ -156,7 +156,7 @@ class WeightClipping(OptimizerWrapper):
             weight.clamp_(-bound, bound)
 
 
-METHODS = ("plain", "sam", "asam", "samson", "noise", "clipping")
+METHODS = ("plain", "sam", "asam", "samson", "layer", "noise", "clipping")
 
 
 def method(

@@ -7,6 +7,7 @@ All three solve, to first order, ``max over eps with ||T_w^-1 eps||_2 <= rho of 
     SAM      T_w = 1                                     Foret et al., arXiv 2010.01412, equation 2
     ASAM     T_w = |w| + eta                             Kwon et al., arXiv 2102.11600, equation 9
     SAMSON   T_w = |w| / ||w_layer||_p                   Mordido et al., arXiv 2211.11561 (our reading of it)
+    layer    T_w = ||w_layer||_p                         p = 2: Mueller et al., arXiv 2306.04226
 
 Lists of tensors go in and come out, element ``i`` of each belonging to parameter tensor ``i``.
 """
@@ -49,6 +50,15 @@ def samson_operators(weights: Tensors, p: float) -> list[Tensor]:
     norms = torch._foreach_norm(list(weights), p)
     torch._foreach_div_(operators, [torch.where(norm > 0, norm, 1.0) for norm in norms])
     return list(operators)
+
+
+def layer_operators(weights: Tensors, p: float) -> list[Tensor]:
+    """``T_w = ||w_layer||_p``: scalars, the norm of each parameter tensor.
+
+    eps scales with its layer, and all weights of a layer count alike, as they do for the noise of conductances
+    (:func:`conductance_noise`), whose unit is this one with p infinite.
+    """
+    return list(torch._foreach_norm(list(weights), p)) if weights else []
 
 
 def global_norm(tensors: Tensors, p: float = 2) -> float:

@@ -18,13 +18,13 @@ from .optimizer import SharpnessAware
 def loss_sharpness(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
-    variant: Literal["sam", "asam", "samson"] = "sam",
+    variant: Literal["sam", "asam", "samson", "layer"] = "sam",
     rho: float | None = None,
     *,
     eta: float = 0.0,
     p: float = 2,
 ) -> float:
-    """The mean over images of ``L(w + eps) - L(w)``, eps the perturbation of SAM, ASAM or SAMSON from the batch itself.
+    """The mean over images of ``L(w + eps) - L(w)``, eps the perturbation of ``variant`` from the batch itself.
 
     The batch's size is the m of m-sharpness (Foret et al., arXiv 2010.01412, section 4.1); with ASAM's operator and
     ``eta`` 0 it is adaptive sharpness (Kwon et al., arXiv 2102.11600, definition 2), both to first order. Batch

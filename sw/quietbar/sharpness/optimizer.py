@@ -13,27 +13,40 @@ from torch.nn.parallel import DistributedDataParallel
 
 from quietbar.contract.errors import QuietbarError, require, require_choice, require_integer
 
-from .formulas import asam_operators, global_norm, perturbation, sam_operators, samson_operators
+from .formulas import (
+    Tensors,
+    asam_operators,
+    global_norm,
+    layer_operators,
+    perturbation,
+    sam_operators,
+    samson_operators,
+)
 from .passes import frozen_batch_norm_statistics, random_state, set_random_state
 from .wrapper import OptimizerWrapper, dense_gradient, require_number
 
-VARIANTS = ("sam", "asam", "samson")
+VARIANTS = ("sam", "asam", "samson", "layer")
 NORMS = (2, math.inf)
 SCALINGS = ("all", "weights")
 WORKERS = ("together", "alone")
 
 
-SAMSON_RHO = {2: 1.0, math.inf: 0.5}
-"""By p. Chosen to move the weights of ResNet-20 about as far as ASAM does with rho 0.5."""
+DEFAULT_RHO = {
+    "sam": {2: 0.05, math.inf: 0.05},
+    "asam": {2: 0.5, math.inf: 0.5},
+    "samson": {2: 1.0, math.inf: 0.5},
+    "layer": {2: 0.02, math.inf: 0.1},
+}
+"""By variant and p: the papers' for SAM and ASAM; for the others, ours (``docs/sharpness.md``)."""
 
 
 def default_rho(variant: str, p: float) -> float:
-    """The radius used when none is given: the papers' for SAM and ASAM, ours for SAMSON (see ``docs/sharpness.md``)."""
-    return SAMSON_RHO[p] if variant == "samson" else {"sam": 0.05, "asam": 0.5}[variant]
+    """The radius used when none is given."""
+    return DEFAULT_RHO[variant][p]
 
 
 class SharpnessAware(OptimizerWrapper):
-    """SAM, ASAM or SAMSON: climb to where the loss is worst nearby, take the gradient there, step from where you were.
+    """SAM and its kin: climb to where the loss is worst nearby, take the gradient there, step from where you were.
 
     In torch's own form, with a closure that clears the gradients, computes the loss and its gradients, and returns it::
 
@@ -71,7 +84,7 @@ class SharpnessAware(OptimizerWrapper):
     def __init__(
         self,
         base_optimizer: torch.optim.Optimizer,
-        variant: Literal["sam", "asam", "samson"] = "sam",
+        variant: Literal["sam", "asam", "samson", "layer"] = "sam",
         rho: float | None = None,
         eta: float = 0.01,
         p: float = 2,
@@ -87,10 +100,9 @@ class SharpnessAware(OptimizerWrapper):
         Args:
             base_optimizer: an instance; it makes the steps.
             variant: the perturbation; :mod:`quietbar.sharpness.formulas` has the equations.
-            rho: radius of the neighborhood, in units of ``T_w``; by default 0.05 for SAM, 0.5 for ASAM, and for SAMSON
-                1 (p = 2) or 0.5 (p infinite).
-            eta: ASAM's constant, in units of the weights. The other two have none.
-            p: SAMSON's norm of a layer, 2 or ``float("inf")``.
+            rho: radius of the neighborhood, in units of ``T_w``; by default that of ``DEFAULT_RHO``.
+            eta: ASAM's constant, in units of the weights. The others have none.
+            p: the norm of a layer in SAMSON and ``"layer"``, 2 or ``float("inf")``.
             scaling: which tensors are perturbed in proportion to ``T_w``: ``"all"``, or ``"weights"``, only those whose
                 name holds ``weight`` and the others as by SAM (what ASAM's authors do). Needs names.
             model: what is trained. With it, batch-norm statistics are frozen in the second pass, the noise of its
@@ -295,8 +307,15 @@ class SharpnessAware(OptimizerWrapper):
                 continue
             is_plain = self.variant == "sam" or (self.scaling == "weights" and "weight" not in names[id(weight)])
             (plain if is_plain else scaled).append(weight)
-        operators = asam_operators(scaled, self.eta) if self.variant == "asam" else samson_operators(scaled, self.p)
-        return [*scaled, *plain], [*operators, *sam_operators(plain)]
+        return [*scaled, *plain], [*self._scale(scaled), *sam_operators(plain)]
+
+    def _scale(self, weights: Tensors) -> list[Tensor]:
+        """The ``T_w`` of the variants that have one."""
+        if self.variant == "asam":
+            return asam_operators(weights, self.eta)
+        if self.variant == "layer":
+            return layer_operators(weights, self.p)
+        return samson_operators(weights, self.p)
 
     def _spoil_gradients(self) -> None:
         """Make a gradient NaN, so that a gradient scaler learns of an overflow that only the first pass, or only
