@@ -26,6 +26,7 @@ def check_design(
     names: Sequence[str] = (),
     port: str = "s_axil",
     windows: bool = True,
+    bus_only: bool = False,
     stall: float = 0.0,
     seed: int = 1,
 ) -> int:
@@ -34,22 +35,21 @@ def check_design(
     Args:
         design: with an AXI4-Lite port called ``port``, and with the members of a bank as far as the checks use them.
         registers: the map.
-        names: of the checks to run; all of them if empty. For a bank inside a larger design, those that need no more
-            than the bus: ``reset values``, ``nothing there`` and ``writes ...``.
-        windows: whether the memories behind the windows are plain; see :func:`quietbar_hw.registers.checks.checks`.
+        names: of the checks to run; all of them if empty.
+        windows, bus_only: see :func:`quietbar_hw.registers.checks.checks`.
         stall: probability that a channel pauses, cycle by cycle.
         seed: of data, pauses, and of what registers hold before the first reset.
 
     Raises:
         BenchFailure: the bank is not what the map says; the register is named.
     """
-    known = checks(registers, seed, windows=windows)
+    known = checks(registers, seed, windows=windows, bus_only=bus_only)
     for name in names:
         require(name in known, "check", name, "one of " + ", ".join(known))
     with tempfile.TemporaryDirectory(prefix="quietbar-registers-") as folder:
         settings = Path(folder) / "registers.json"
-        values = {"map": registers.to_dict(), "port": port, "windows": windows, "stall": stall, "seed": seed}
-        settings.write_text(json.dumps({**values, "checks": list(names)}))
+        values = {"map": registers.to_dict(), "port": port, "stall": stall, "seed": seed, "checks": list(names)}
+        settings.write_text(json.dumps({**values, "options": {"windows": windows, "bus_only": bus_only}}))
         run_bench(design, BENCH, Path(folder), seed, {"QUIETBAR_REGISTERS": str(settings)})
     return len(names or known)
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from quietbar.cli import main
+from quietbar.contract.engine import REFERENCE
 from quietbar_cosim.build import design_of
 from quietbar_cosim.registers import check_design
 from quietbar_cosim.regression import BenchFailure
 from quietbar_hw.registers import RegisterBank
+from quietbar_hw.registers.engine import engine_map
 from quietbar_hw.registers.rdl import read_map
 
 SOURCE = Path(__file__).parents[1] / "hw" / "sample.rdl"
@@ -18,6 +20,11 @@ MAP = read_map(SOURCE)
 @pytest.mark.parametrize("stall", [0.0, 0.6])
 def test_the_verilog_is_what_the_map_says(stall):
     assert check_design(design_of(RegisterBank(MAP), "sample"), MAP, stall=stall, seed=2) > 20
+
+
+def test_the_engine_s_registers_are_what_their_map_says():
+    registers = engine_map(REFERENCE)
+    check_design(design_of(RegisterBank(registers), "engine_registers"), registers, windows=False, stall=0.3)
 
 
 def test_a_map_that_is_not_the_bank_s_is_found_out():

@@ -84,7 +84,7 @@ async def run_checks(design: Any) -> None:
         if hasattr(design, f"{window.name}_select"):
             cocotb.start_soon(memory(bench, window.name, random.Random(seed)))
     channels = Channels(bench, settings["port"], settings["stall"], seed)
-    found = checks(registers, seed, windows=settings["windows"])
+    found = checks(registers, seed, **settings["options"])
     for name in settings["checks"] or found:
         for signal in inputs:
             signal.value = 0

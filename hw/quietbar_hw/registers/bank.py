@@ -224,11 +224,17 @@ class RegisterBank(wiring.Component):
             return getattr(self, f"{window.name}_{name}")
 
         allowed = {"r": ~port.write, "w": port.write, "rw": Const(1)}[window.access]
-        inside = (port.address >= first) & (port.address < end) & (port.address[:2] == 0)
+        size = (window.bytes - 1).bit_length()
+        aligned = window.bytes == 1 << size and first % window.bytes == 0
+        if aligned:
+            place, inside = port.address[:size], port.address[size:] == first >> size
+        else:
+            place, inside = port.address - first, (port.address >= first) & (port.address < end)
+        inside &= port.address[:2] == 0
         m.d.comb += [
             member("select").eq(port.start & inside & allowed),
             member("write").eq(port.write),
-            member("address").eq((port.address - first)[2:]),
+            member("address").eq(place[2:]),
             member("write_data").eq(port.data),
             member("write_strobe").eq(port.strobe),
         ]

@@ -25,6 +25,7 @@ def run_checks(
     *,
     stall: float = 0.0,
     seed: int = 0,
+    memories: bool = True,
 ) -> dict[str, int]:
     """Run checks on a bank, each from a reset; how many accesses each of them made.
 
@@ -35,6 +36,7 @@ def run_checks(
         found: the checks by name; see :func:`quietbar_hw.registers.checks.checks`.
         stall: probability, cycle by cycle, that the master waits before it offers or takes anything.
         seed: of the stalls.
+        memories: False where the bank has memories of its own, and no inputs but the port's.
 
     Raises:
         RegisterMismatch: the bank is not what the map says, hangs, or breaks a rule of AXI4-Lite.
@@ -159,7 +161,7 @@ def run_checks(
     async def script(context: Any) -> None:
         for name, check in found.items():
             context.set(reset, 1)
-            for member in checks.input_members(registers):
+            for member in checks.input_members(registers) if memories else ():
                 context.set(getattr(bank, member), 0)
             await context.tick().repeat(2)
             context.set(reset, 0)
@@ -184,7 +186,7 @@ def run_checks(
     simulator.add_clock(1e-8)
     simulator.add_testbench(script)
     simulator.add_testbench(watcher, background=True)
-    for window in registers.windows:
+    for window in registers.windows if memories else ():
         simulator.add_testbench(memory(window.name), background=True)
     simulator.run()
     return accesses
