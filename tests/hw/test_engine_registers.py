@@ -1,4 +1,4 @@
-"""The engine's registers: their source agrees with the contract, and the bank in front of the core does what it says."""
+"""The engine's registers: their source agrees with the contract, the bank in front of the core does what it says."""
 
 from pathlib import Path
 
