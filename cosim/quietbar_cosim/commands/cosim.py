@@ -1,8 +1,9 @@
-"""Hold the Verilog to the reference, bit for bit: two denoising blocks and a crossbar tile, or the blocks of a bundle.
+"""Hold the Verilog to the reference, bit for bit: one of each engine, the blocks of a bundle, or a Gaussian source.
 
 Each runs on random frames through cocotb on Verilator, five times: without stalls, with random ones, with bursts, with
-a sink that waits for data, and with a reset in the middle of a frame (which the bulk runner leaves out). Exit status 1
-if any bit differs.
+a sink that waits for data, and with a reset in the middle of a frame (which the bulk runner leaves out). A source that
+is named runs on as many seeds and samples as asked for, with other stalls for each seed. Exit status 1 if any bit
+differs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ FRAMES = 5
 """Frames through a block."""
 VECTORS = 64
 """Input vectors through the tile."""
+TRANSFERS = 1000
+"""Of the sources."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, help="compare the denoising blocks of this bundle")
     parser.add_argument("--tap", action="append", metavar="NAME", help="only this tap of the bundle (repeatable)")
     parser.add_argument("--tier", default="cocotb", help="of simulation: cocotb or bulk (%(default)s)")
+    source = parser.add_argument_group("Gaussian source")
+    source.add_argument("--gaussian", metavar="KIND", help="compare this source: box-muller or inverse-cdf")
+    source.add_argument("--lanes", type=int, help="samples a transfer (2)")
+    source.add_argument("--seeds", type=int, help="how many (20)")
+    source.add_argument("--count", help="samples in all (1e6)")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -47,7 +55,14 @@ def execute(arguments: argparse.Namespace) -> int:
     check_seed(seed, "--seed")
     require_choice("--tier", tier, TIERS)
     require(not arguments.tap or arguments.bundle is not None, "--tap", arguments.tap, "left out without --bundle")
-    benches = _engines(seed) if arguments.bundle is None else _taps(arguments.bundle, arguments.tap, seed)
+    if arguments.gaussian is not None:
+        require(arguments.bundle is None, "--bundle", str(arguments.bundle), "left out with --gaussian")
+        benches = _source(arguments)
+    else:
+        for option in ("lanes", "seeds", "count"):
+            value = getattr(arguments, option)
+            require(value is None, f"--{option}", value, "left out without --gaussian")
+        benches = _engines(seed) if arguments.bundle is None else _taps(arguments.bundle, arguments.tap, seed)
     print(f"seed {seed}")
     rows = []
     try:
@@ -59,7 +74,10 @@ def execute(arguments: argparse.Namespace) -> int:
     except MismatchError as error:
         print(error, file=sys.stderr)
         return 1
-    print(text_table(["RTL against reference", "outputs", "bits", "differing", "cycles"], rows))
+    header = ["RTL against reference", "outputs", "bits", "differing", "cycles"]
+    if arguments.gaussian is not None:
+        rows.append(["all", *(f"{sum(int(row[place].replace(',', '')) for row in rows):,}" for place in range(1, 5))])
+    print(text_table(header, rows))
     return 0
 
 
@@ -68,6 +86,33 @@ def _engines(seed: int) -> Iterator[Bench]:
     yield _random_block("mean", "depthwise", seed)
     yield _random_block("sampling", "dense", seed)
     yield _tile(seed)
+    yield from _sources(seed)
+
+
+def _sources(seed: int) -> Iterator[Bench]:
+    """Both Gaussian sources in every scenario."""
+    from quietbar.contract.sources import KINDS, SourceConfig
+    from quietbar_cosim.gaussian import SourceSubject, source_design, source_vectors
+    from quietbar_cosim.vectors import jobs, scenarios
+
+    for kind in KINDS:
+        config = SourceConfig(kind, 2)
+        vectors = source_vectors(config, seed, TRANSFERS)
+        listed = jobs(f"gaussian {kind}", vectors, scenarios(seed, TRANSFERS), SourceSubject(config, seed, 0))
+        yield f"command_gaussian_{kind}", source_design(config), listed
+
+
+def _source(arguments: argparse.Namespace) -> Iterator[Bench]:
+    """A source on many seeds, one job at a time, so that a billion samples take no memory."""
+    from quietbar.commands.arguments import whole_number
+    from quietbar.contract.sources import SourceConfig
+    from quietbar_cosim.gaussian import source_design, stretches
+
+    config = SourceConfig(arguments.gaussian, 2 if arguments.lanes is None else arguments.lanes)
+    seeds = 20 if arguments.seeds is None else arguments.seeds
+    count = whole_number(arguments.count or "1e6")
+    for job in stretches(config, seeds, count, arguments.seed):  # type: ignore[arg-type]
+        yield f"command_gaussian_{config.kind}", source_design(config), [job]
 
 
 def _taps(bundle: Path, names: list[str] | None, seed: int) -> Iterator[Bench]:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from quietbar.contract.sources import KINDS
 
+from .arguments import whole_number
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare source, seed, count and where results go."""
@@ -25,15 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", type=Path, help="for results (build/gaussian/KIND-seedSEED-COUNT under the working folder)"
     )
-
-
-def whole_number(text: str) -> int | str:
-    """``text`` as an integer, also where it is written like 1e9; anything else as it is, for the error message."""
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    return int(text) if text.isdigit() else int(value) if value.is_integer() else text
 
 
 def execute(arguments: argparse.Namespace) -> int:

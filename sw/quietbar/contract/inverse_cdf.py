@@ -24,7 +24,7 @@ from statistics import NormalDist
 
 from .gaussian import SAMPLE_FRACTION_BITS
 from .stream import FrameKind
-from .uniform import LFSR161, WORD_BITS, output
+from .uniform import LFSR161, WORD_BITS, State, output
 
 OCTAVE_BITS = 43
 SIGN_BIT = 20
@@ -135,13 +135,17 @@ def seed_words(lanes: int) -> int:
 
 
 def seed_frame(seed: int, lanes: int = 1, start_draw: int = 0) -> list[int]:
-    """The SEED frame that makes a source of ``lanes`` samples a transfer start with sample ``start_draw`` of ``seed``.
+    """The SEED frame that makes a source of ``lanes`` lanes start with sample ``start_draw`` of ``seed``."""
+    return state_frame(LFSR161.state_before(seed, start_draw + 1), lanes)
+
+
+def state_frame(state: State, lanes: int = 1) -> list[int]:
+    """The SEED frame that makes a source start with the draw of ``state``, which has taken a step at least.
 
     A word holds ``shift`` successive bits of each component, the first component's lowest, earlier bits above later
     ones; words are in the order of the sequence, and zeros come before what the windows keep.
     """
     count = seed_words(lanes)
-    state = LFSR161.state_before(seed, start_draw + 1)
     windows = list(state)
     for _ in range(lanes - 1):
         state = LFSR161.step(state)
