@@ -66,6 +66,7 @@ COMMANDS = {
     "train": Command("quietbar.commands.train", "train a network that tolerates noise"),
     "robustness": Command("quietbar.commands.robustness", "compare methods of noise-tolerant training"),
     "place": Command("quietbar.commands.place", "find where denoising blocks pay off"),
+    "placements": Command("quietbar.commands.placements", "compare ways to find places for blocks"),
     "denoise": Command("quietbar.commands.denoise", "insert denoising blocks and train them on the frozen network"),
     "quantize": Command("quietbar.commands.quantize", "turn trained blocks into integers and export a bundle"),
     "evaluate": Command("quietbar.commands.evaluate", "measure accuracy in software, blocks in exact integers too"),

@@ -348,6 +348,72 @@ class TestSearch:
             placement.search(on_chip(network, 0.0), images())
 
 
+class TestTrainedSearches:
+    """Searches that train blocks: the planted noisy layer is found, and budgets hold."""
+
+    TRAINING = placement.BlockTraining(epochs=3, learning_rate=1e-2)
+
+    @pytest.mark.parametrize(
+        "search", [placement.search_jointly, placement.search_greedily, placement.search_exhaustively]
+    )
+    def test_what_the_plan_says_is_left_is_left(self, network, search):
+        model = on_chip(network, 1.5, "stage4.*")
+        cheapest = BlockConfig(16, 4, 8, 8).parameters
+        one = (BlockConfig(32, 8, 4, 4).parameters + 1) / sum(parameter.numel() for parameter in model.parameters())
+        plan, denoised = search(model, images(400), images(200, seed=2), one, training=self.TRAINING)
+        assert cheapest <= plan.parameters <= one * plan.backbone
+        assert set(denoise.taps(denoised)) == {tap.name for tap in plan.selected}
+        assert 0 < plan.remaining < 1
+
+        def loss(network: nn.Module) -> float:
+            analog.restart(network)
+            with torch.no_grad():
+                return float(denoise.Objective()(network.eval(), *next(iter(images(200, 200, seed=2)))))
+
+        with denoise.without_blocks(denoised):
+            before = loss(denoised)
+        assert loss(denoised) / before == pytest.approx(plan.remaining, rel=1e-4)
+
+    def test_the_best_of_all_subsets_is_no_worse_than_the_descents(self, noisy, monkeypatch):
+        arguments = (noisy, images(200), images(200, seed=2), 0.07)
+        whole, _ = placement.search_jointly(*arguments, training=self.TRAINING)
+        monkeypatch.setattr(placement.trained, "EVERY_SUBSET", 1)
+        descent, _ = placement.search_jointly(*arguments, training=self.TRAINING)
+        assert whole.remaining <= descent.remaining
+        assert max(whole.overhead, descent.overhead) <= 0.07
+        with pytest.raises(ConfigurationError, match=r"placement\.candidates = 4"):
+            placement.search_exhaustively(*arguments, training=self.TRAINING)
+
+    def test_blocks_are_left_out_at_random_but_never_all(self, noisy):
+        quiet = denoise.insert(noisy, ["stage1", "stage2"], images().images)
+        found, seen = denoise.taps(quiet), []
+        handle = quiet.register_forward_hook(lambda *_: seen.append(tuple(tap.enabled for tap in found.values())))
+        denoise.train(quiet, images(64, 4), 2, dropping=0.7, objective=denoise.Objective(1, 0, 0), progress=False)
+        handle.remove()
+        assert set(seen) == {(True, True), (True, False), (False, True)}
+        assert all(tap.enabled for tap in found.values())
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"budget": 0.001}, r"placement\.budget = 0\.001: must be at least"),
+            ({"budget": 2}, r"placement\.budget = 2"),
+            ({"width": -1.0}, r"placement\.width"),
+            ({"candidates": ["stag2"]}, r"tap = 'stag2'"),
+            ({"dropping": 1.0}, r"train\.dropping = 1\.0"),
+            ({"data": []}, r"placement\.data"),
+            ({"scoring": []}, r"placement\.scoring"),
+        ],
+    )
+    def test_bad_arguments_are_refused(self, noisy, options, message):
+        given = {"data": images(32), "scoring": images(32), "training": placement.BlockTraining(1), **options}
+        with pytest.raises(ConfigurationError, match=message):
+            placement.search_jointly(noisy, **given)
+        for fields in ({"epochs": 0}, {"learning_rate": -1.0}):
+            with pytest.raises(ConfigurationError, match=f"placement.training.{next(iter(fields))}"):
+                placement.BlockTraining(**fields)
+
+
 class TestPlan:
     def test_it_survives_json(self, noisy):
         plan = placement.search(noisy, images(), 0.03)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from quietbar.models import evaluation_mode
 from quietbar.training import Epoch, fit, one_cycle
 
 from .freezing import block_parameters, frozen_backbone
-from .insertion import require_taps, taps, without_blocks
+from .insertion import Tap, require_taps, taps, without_blocks
 from .levels import FIRST_IMAGE, NoiseLevels, Population, change_chip, chips_of, place, unchanged_noise
 from .objective import Objective
 from .observation import observed
@@ -32,6 +32,7 @@ def train(
     objective: Objective = Objective(),  # noqa: B008 - it is frozen
     levels: NoiseLevels = NoiseLevels(),  # noqa: B008
     population: Population = Population(),  # noqa: B008
+    dropping: float = 0.0,
     seed: int = 0,
     checkpoint: Path | str | None = None,
     checkpoint_every: int = 0,
@@ -55,6 +56,8 @@ def train(
         objective: weights of the losses.
         levels: range of the noise.
         population: other chips to train on instead of the model's own, with its variation.
+        dropping: chance that a block is left out of a batch, each on its own, one always staying: blocks that are
+            trained so work without one another, and the best of them can be chosen afterwards.
         seed: of the noise levels, and of the draws of blocks in sampling mode.
         checkpoint: file to go on from and to write after each epoch.
         checkpoint_every: write it after so many batches, too.
@@ -75,12 +78,16 @@ def train(
     analog.layers(model)
     require(learning_rate > 0, "train.learning_rate", learning_rate, "a positive number")
     require_integer("train.epochs", epochs, 1, 1_000_000)
+    require(0 <= dropping < 1, "train.dropping", dropping, "a chance of at least 0 and below 1")
     generator = torch.Generator().manual_seed(derive_seed(seed, "denoise", "levels"))
     own = chips_of(model)
+    enabled_before = {tap: tap.enabled for tap in found.values()}
 
     def step_on(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         if population.chips:
             change_chip(model, population.draw(generator))
+        if dropping:
+            _drop(list(found.values()), dropping, generator)
         analog.scale_noise(model, levels.draw(generator))
         return objective(model, inputs, labels)
 
@@ -92,6 +99,8 @@ def train(
     def after_epoch(number: int, loss: float) -> Mapping[str, float] | None:
         if on_epoch is None:
             return None
+        for tap, enabled in enabled_before.items():
+            tap.enabled = enabled
         with unchanged_noise(model):
             place(model, own)
             analog.scale_noise(model, 1.0)
@@ -101,7 +110,7 @@ def train(
     # The noise is put back before the backbone is looked at: a chip's gains are among its buffers.
     with frozen_backbone(model) as hashes, unchanged_noise(model), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "denoise", "draws"))
-        parts = [identity, hashes, repr(objective), repr(levels), repr(population), learning_rate, seed]
+        parts = [identity, hashes, repr(objective), repr(levels), repr(population), dropping, learning_rate, seed]
         parameters = block_parameters(model)
         set_steps(model, next(iter(data))[0])
         analog.restart(model, FIRST_IMAGE)
@@ -121,8 +130,17 @@ def train(
             description="denoising blocks",
             progress=progress,
         )
+    for tap, enabled in enabled_before.items():
+        tap.enabled = enabled
     model.eval()
     return history
+
+
+def _drop(found: Sequence[Tap], chance: float, generator: torch.Generator) -> None:
+    """Switch each block off by ``chance``, but never all of them."""
+    stays = int(torch.randint(len(found), (), generator=generator))
+    for number, (tap, draw) in enumerate(zip(found, torch.rand(len(found), generator=generator).tolist(), strict=True)):
+        tap.enabled = number == stays or draw >= chance
 
 
 def set_steps(model: nn.Module, inputs: Tensor) -> None:

@@ -75,6 +75,11 @@ class SoftwareLine:
         return self._noisy[0]
 
     @property
+    def noise_result(self) -> StageResult:
+        """How the noise level was found."""
+        return self._noisy[1]
+
+    @property
     def plan(self) -> Plan:
         """Where blocks go."""
         return self._plan[0]

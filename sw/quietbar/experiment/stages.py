@@ -22,7 +22,7 @@ from quietbar.files import atomic_file
 from quietbar.models import accuracy, create, load_pretrained
 from quietbar.noise import Chip, Variation
 from quietbar.sharpness import SharpnessAware
-from quietbar.training import Optimizer, cosine, fit
+from quietbar.training import Epoch, Optimizer, cosine, fit
 
 from .evaluation import accuracy_of, predict
 from .folder import RunFolder, StageResult
@@ -71,7 +71,7 @@ def network_stage(run: RunFolder, recipe: Recipe, data: Dataset) -> tuple[nn.Mod
             model = _train_network(recipe.model.name, training, data, folder)
             _save(model, folder / "network.pt")
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        return {"parameters": parameters, "validation accuracy": accuracy(model, _validation(recipe, data))}
+        return {"parameters": parameters, "validation accuracy": accuracy(model, validation_batches(recipe, data))}
 
     result = run.stage("network", settings, (), compute)
     if recipe.model.pretrained:
@@ -113,7 +113,7 @@ def noise_stage(
             "calibrations": {layer: asdict(calibration) for layer, calibration in calibrations.items()}
         }
         if noise.drop is not None:
-            values["search"] = _find_level(model, noise, _validation(recipe, data))
+            values["search"] = _find_level(model, noise, validation_batches(recipe, data))
         return values
 
     settings = {"noise": {k: v for k, v in asdict(noise).items() if k != "sweep"}}
@@ -192,23 +192,9 @@ def blocks_stage(
     """The noisy network with trained blocks at the planned taps; the network itself is frozen."""
     blocks = recipe.blocks
     model = denoise.insert(noisy.model, plan, kernel=blocks.kernel, mode=blocks.mode, seed=blocks.seed)
-    # A chip that no evaluation uses: what is learned must carry over to others.
-    analog.set_chip(model, noisy.chip(derive_seed(blocks.seed, "block training")))
 
     def compute(folder: Path) -> dict[str, Any]:
-        limit = None if blocks.images is None else min(blocks.images, len(data.train))
-        history = denoise.train(
-            model,
-            data.batches("train", blocks.batch, shuffle_seed=blocks.seed, augment=_augmentation(data), limit=limit),
-            blocks.epochs,
-            learning_rate=blocks.learning_rate,
-            levels=denoise.NoiseLevels(*blocks.factors),
-            population=denoise.Population(blocks.chips, blocks.seed),
-            seed=blocks.seed,
-            checkpoint=folder / "checkpoint.pt",
-            checkpoint_every=CHECKPOINT_BATCHES,
-            on_epoch=lambda number, loss: {"validation accuracy": accuracy(model, _validation(recipe, data))},
-        )
+        history = train_blocks(model, recipe, data, noisy, folder)
         _save(model, folder / "blocks.pt")
         return {"epochs": [{"loss": epoch.loss, **epoch.metrics} for epoch in history]}
 
@@ -216,6 +202,26 @@ def blocks_stage(
     result = run.stage("blocks", {"blocks": settings}, (after,), compute)
     _load(model, result.folder / "blocks.pt")
     return model.eval(), result
+
+
+def train_blocks(model: nn.Module, recipe: Recipe, data: Dataset, noisy: NoisyNetwork, folder: Path) -> list[Epoch]:
+    """Train the blocks of ``model`` in place as the recipe says, with a checkpoint in ``folder``."""
+    blocks = recipe.blocks
+    # A chip that no evaluation uses: what is learned must carry over to others.
+    analog.set_chip(model, noisy.chip(derive_seed(blocks.seed, "block training")))
+    limit = None if blocks.images is None else min(blocks.images, len(data.train))
+    return denoise.train(
+        model,
+        data.batches("train", blocks.batch, shuffle_seed=blocks.seed, augment=_augmentation(data), limit=limit),
+        blocks.epochs,
+        learning_rate=blocks.learning_rate,
+        levels=denoise.NoiseLevels(*blocks.factors),
+        population=denoise.Population(blocks.chips, blocks.seed),
+        seed=blocks.seed,
+        checkpoint=folder / "checkpoint.pt",
+        checkpoint_every=CHECKPOINT_BATCHES,
+        on_epoch=lambda number, loss: {"validation accuracy": accuracy(model, validation_batches(recipe, data))},
+    )
 
 
 @dataclass(frozen=True)
@@ -303,7 +309,7 @@ def sweep_stage(
         analog.set_chip(model, noisy.chip(seed))
         analog.scale_noise(model, factor)
         try:
-            return accuracy(model, _validation(recipe, data))
+            return accuracy(model, validation_batches(recipe, data))
         finally:
             analog.scale_noise(model, 1.0)
 
@@ -373,7 +379,8 @@ def accuracy_stage(
     return {name: Column(name, tuple(values)) for name, values in result.values.items()}, result
 
 
-def _validation(recipe: Recipe, data: Dataset) -> Batches:
+def validation_batches(recipe: Recipe, data: Dataset) -> Batches:
+    """The first validation images, as many as the recipe's noise level is found on."""
     limit = min(recipe.noise.images, len(data.validation))
     return data.batches("validation", recipe.evaluation.batch, limit=limit)
 
