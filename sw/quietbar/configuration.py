@@ -53,7 +53,7 @@ def to_mapping(configuration: Any) -> dict[str, Any]:
         if dataclasses.is_dataclass(value):
             value = to_mapping(value)
         elif isinstance(value, tuple):
-            value = list(value)
+            value = [to_mapping(each) if dataclasses.is_dataclass(each) else each for each in value]
         mapping[field.name] = value
     return mapping
 

@@ -3,12 +3,15 @@
 from .calibration import calibrate, set_calibration
 from .control import (
     NoiseState,
+    drift,
     layers,
     position,
+    program,
     quiet,
     restart,
     scale_noise,
     set_chip,
+    set_conductance,
     set_interface,
     set_noise_level,
     set_variation,
@@ -18,6 +21,7 @@ from .grid import Grid
 from .interface import Converter, Interface
 from .layers import AnalogConv2d, AnalogLayer, AnalogLinear, Calibration
 from .readout import Columns, Noise, quantize, read_out_
+from .storage import configuration, load_configuration, save_configuration, set_configuration
 from .wires import Wires, effective_conductances
 
 __all__ = [
@@ -33,17 +37,24 @@ __all__ = [
     "NoiseState",
     "Wires",
     "calibrate",
+    "configuration",
     "convert",
+    "drift",
     "effective_conductances",
     "layers",
+    "load_configuration",
     "position",
+    "program",
     "quantize",
     "quiet",
     "read_out_",
     "restart",
+    "save_configuration",
     "scale_noise",
     "set_calibration",
     "set_chip",
+    "set_conductance",
+    "set_configuration",
     "set_interface",
     "set_noise_level",
     "set_variation",

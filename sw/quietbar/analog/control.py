@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import nn
 
-from quietbar.contract.errors import require, require_integer
-from quietbar.noise import Chip, Variation
+from quietbar.contract.errors import ConfigurationError, require, require_integer, require_number
+from quietbar.noise import Chip, Conductance, Variation
 
-from .conversion import Patterns, match
+from .conversion import LayerParts, Patterns, match, places_by_layer
 from .interface import Interface
 from .layers import AnalogLayer
 
@@ -28,20 +29,93 @@ def layers(model: nn.Module) -> dict[str, AnalogLayer]:
     return found
 
 
-def set_chip(model: nn.Module, chip: Chip) -> None:
-    """Put ``model`` on another chip, with that chip's variation, at image 0. Calibration stays."""
+_layers = layers
+"""The same where an argument has that name."""
+
+
+def set_chip(model: nn.Module, chip: Chip, layers: LayerParts | None = None) -> None:
+    """Put ``model`` on another chip, with that chip's configuration, at image 0.
+
+    Calibration and interfaces stay. ``layers`` is as of ``quietbar.analog.convert``. To keep each layer's
+    configuration, :func:`program` with a seed.
+    """
     require(isinstance(chip, Chip), "set_chip.chip", chip, "a quietbar.noise.Chip")
-    for layer in layers(model).values():
-        layer.place_on(chip)
+    found = _layers(model)
+    places = {name: (chip, layer.interface) for name, layer in found.items()}
+    for name, (each, interface) in places_by_layer(places, layers, "set_chip.layers").items():
+        found[name].place_on(each, interface=interface)
 
 
 def set_variation(model: nn.Module, variation: Variation, include: Patterns = "*") -> None:
     """Give the analog layers that fit ``include`` another variation on the same chip, at image 0."""
-    found = layers(model)
-    for name in match(list(found), include, "set_variation.include"):
-        layer = found[name]
-        assert layer.chip is not None
-        layer.place_on(Chip(layer.chip.seed, variation))
+    _replace(model, include, "set_variation.include", variation=variation)
+
+
+def set_conductance(model: nn.Module, conductance: Conductance | None, include: Patterns = "*") -> None:
+    """Give the analog layers that fit ``include`` other conductances (None: exact) on the same chip, at image 0."""
+    _replace(model, include, "set_conductance.include", conductance=conductance)
+
+
+def program(model: nn.Module, chip: Chip | int | None = None) -> None:
+    """Write the present weights to the arrays, at image 0.
+
+    Arrays are programmed anyway when a layer is first used, and again when its weight has changed; this does it now,
+    and begins a life: time starts again at each layer's first reading (``t0``).
+
+    Args:
+        model: from ``quietbar.analog.convert``.
+        chip: None, the chip that the model is on; a seed, another one with the same configuration of every layer; or a
+            :class:`Chip`, whose configuration (time included) all layers take.
+    """
+    if isinstance(chip, Chip):
+        set_chip(model, chip)
+    else:
+        for layer in _layers(model).values():
+            assert layer.chip is not None
+            seed = layer.chip.seed if chip is None else chip
+            layer.place_on(_chip_at(dataclasses.replace(layer.chip, seed=seed), None, layer.name))
+    for layer in _layers(model).values():
+        if layer.chip is not None and layer.chip.conductance is not None:
+            layer.held()
+
+
+def drift(model: nn.Module, seconds: float, include: Patterns = "*") -> None:
+    """Let ``seconds`` have passed since programming, for the gains and noise of results and for the conductances.
+
+    Exact and repeatable: the state at a time is a function of chip, weights and time, whatever times came before it.
+
+    Raises:
+        ConfigurationError: ``seconds`` is before a layer's first reading (``t0``), or after what is known of a device.
+    """
+    require_number("drift.seconds", seconds, 0.0)
+    found = _layers(model)
+    names = match(list(found), include, "drift.include")
+    chips = {name: _chip_at(_chip(found[name]), float(seconds), name) for name in names}
+    for name, chip in chips.items():
+        found[name].place_on(chip)
+
+
+def _chip_at(chip: Chip, seconds: float | None, name: str) -> Chip:
+    """``chip`` that long after programming; None is each part's first reading."""
+    parts: dict[str, Any] = {"variation": chip.variation, "conductance": chip.conductance}
+    for part, value in parts.items():
+        if value is not None:
+            try:
+                parts[part] = dataclasses.replace(value, seconds=value.t0 if seconds is None else seconds)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{name}.{error.field}", error.value, error.allowed) from None
+    return dataclasses.replace(chip, **parts)
+
+
+def _chip(layer: AnalogLayer) -> Chip:
+    assert layer.chip is not None
+    return layer.chip
+
+
+def _replace(model: nn.Module, include: Patterns, field: str, **parts: Any) -> None:
+    found = _layers(model)
+    for name in match(list(found), include, field):
+        found[name].place_on(dataclasses.replace(_chip(found[name]), **parts))
 
 
 def set_interface(model: nn.Module, interface: Interface, include: Patterns = "*") -> None:

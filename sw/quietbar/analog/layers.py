@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 from quietbar.contract.errors import ConfigurationError
 from quietbar.contract.seeds import derive_seed
 from quietbar.noise import Chip
+from quietbar.noise.temporal import add_noise_
 
 from .arrays import channel_ranges, multiply, slice_count, slice_input
 from .distribution import Distribution, grid_of
 from .grid import Grid
 from .interface import Interface
+from .programming import Held, program
 from .readout import Columns, Noise, quantize, read_out_
 
 
@@ -38,7 +41,11 @@ class Calibration:
 
 
 class AnalogLayer(nn.Module):
-    """What the analog layers share; :class:`quietbar.noise.Variation` has the formula.
+    """What the analog layers share: products with the weights that arrays hold, and results that vary.
+
+    :class:`quietbar.noise.Conductance` and :class:`quietbar.noise.Variation` have the formulas. Devices are programmed
+    when they are first needed, and again whenever the layer's weight has changed in place or was replaced (an
+    optimizer's step, ``load_state_dict``), so that they always hold the present weights; their draws stay.
 
     Made by ``quietbar.analog.convert`` out of a digital layer, whose parameters, hooks and ``state_dict`` it keeps. The
     settings below are no part of the ``state_dict``; change them with the functions of ``quietbar.analog``.
@@ -73,6 +80,8 @@ class AnalogLayer(nn.Module):
     factor: float = 1.0
     is_quiet: bool = False
     column_dimension: int = -1
+    _held: Held | None = None
+    _written: tuple[weakref.ref[Tensor], tuple[Any, ...]] | None = None
 
     def place_on(self, chip: Chip, name: str | None = None, interface: Interface | None = None) -> None:
         """Take the mismatch of ``chip``'s layer ``name`` and start again at image 0."""
@@ -81,6 +90,7 @@ class AnalogLayer(nn.Module):
         arrays = tuple(channel_ranges(self.weight, interface, name))
         self.name, self.interface, self.arrays = name, interface, arrays
         self.chip, self.image, variation = chip, 0, chip.variation
+        self.erase()
         gain = 1 + self._draws("gain", variation.gain_mismatch)
         for buffer, values in (
             ("gain", gain * variation.drift),
@@ -100,11 +110,33 @@ class AnalogLayer(nn.Module):
 
     def remove_chip(self) -> None:
         """Forget everything that makes the layer analog."""
+        self.erase()
         for setting in ("name", "chip", "calibration", "image", "factor", "is_quiet", "interface", "arrays"):
             self.__dict__.pop(setting, None)
         for buffer in ("gain", "offset", "adc_gain", "adc_offset"):
             self._buffers.pop(buffer, None)
             self._non_persistent_buffers_set.discard(buffer)
+
+    def erase(self) -> None:
+        """Forget what the array holds; it is programmed anew when it is needed."""
+        self.__dict__.pop("_held", None)
+        self.__dict__.pop("_written", None)
+
+    def held(self) -> Held:
+        """The array with the present weights in it; the chip has a conductance."""
+        assert self.chip is not None
+        weight = self.weight
+        state = (weight._version, weight.device, weight.dtype)
+        if self._held is None or self._written is None or self._written[0]() is not weight or self._written[1] != state:
+            # Tensors made in inference mode could not be used outside of it.
+            with torch.inference_mode(False), torch.no_grad():
+                self._held, _, _ = program(weight, self.chip, self.name, getattr(self, "groups", 1))
+            self._written = (weakref.ref(weight), state)
+        return self._held
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What belongs to one weight tensor in one process stays there; a copy programs its own array, just the same.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_held", "_written")}
 
     @property
     def reference(self) -> float:
@@ -168,11 +200,24 @@ class AnalogLayer(nn.Module):
         """Whether the layer computes just what its digital origin does."""
         return self.is_quiet or self.factor == 0 or self.chip is None
 
+    def held_weight(self) -> Tensor:
+        """The weight that the devices hold; its gradient goes to the digital weight as it is (straight-through)."""
+        assert self.chip is not None
+        if self.chip.conductance is None:
+            return self.weight
+        held = self.held().weight
+        if self.factor != 1:
+            held = torch.lerp(self.weight.detach(), held, self.factor)
+        if self.weight.requires_grad and torch.is_grad_enabled():
+            straight: Tensor = _StraightThrough.apply(self.weight, held)
+            return straight
+        return held
+
     def vary_columns(self) -> tuple[Tensor, Tensor | None]:
         """Weight and bias with the columns' gains and offsets in them."""
         if self.is_ideal or self.chip is None:
             return self.weight, self.bias
-        weight, bias, variation = self.weight, self.bias, self.chip.variation
+        weight, bias, variation = self.held_weight(), self.bias, self.chip.variation
         if variation.has_gain:
             gain = (1 + self.factor * (self.gain[0] - 1)).to(weight.dtype)
             weight = weight * gain.view(-1, *[1] * (weight.dim() - 1))
@@ -190,8 +235,8 @@ class AnalogLayer(nn.Module):
         elif self.has_one_conversion:
             grid = self.dac
             weight, bias = self.vary_columns()
-            result = multiply(self, input if grid is None else quantize(input, grid), weight, bias)
-            result = self.read_out(result, has_batch, None)
+            input = input if grid is None else quantize(input, grid)
+            result = self.read_out(multiply(self, input, weight, bias), input, has_batch, None)
         else:
             result = self.add_conversions(input, has_batch)
         if chip is not None and not self.is_quiet:
@@ -204,23 +249,32 @@ class AnalogLayer(nn.Module):
         assert self.chip is not None
         variation = self.chip.variation
         if self.interface.adc.bits is None and not variation.needs_reference and not variation.has_gain:
-            return True
+            # Readings of several arrays add up to that of one; those of slices do not.
+            return not self.has_read_noise or self.slices == 1
         return len(self.arrays) == 1 and self.slices == 1
+
+    @property
+    def has_read_noise(self) -> bool:
+        """Whether every reading of the devices differs."""
+        conductance = None if self.chip is None else self.chip.conductance
+        if conductance is None or self.factor == 0 or not conductance.read.is_noisy:
+            return False
+        return conductance.read.redraw == "reading"
 
     def add_conversions(self, input: Tensor, has_batch: bool) -> Tensor:
         """The digital sum of the results of all arrays and slices; the bias is added digitally too."""
         assert self.chip is not None
-        variation, total = self.chip.variation, None
+        variation, held, total = self.chip.variation, self.held_weight(), None
         for number, (channels, values, worth) in enumerate(self.parts(input)):
             array = number // self.slices
-            weight, offset = self.weight, None
+            weight, offset = held, None
             if variation.has_gain:
                 gain = (1 + self.factor * (self.gain[array] - 1)).to(weight.dtype)
                 weight = weight * gain.view(-1, *[1] * (weight.dim() - 1))
             if variation.offset_mismatch > 0:
                 offset = (self.factor * self.reference_of(number) * self.offset[array]).to(weight.dtype)
             part = multiply(self, values, weight, offset, channels)
-            part = self.read_out(part, has_batch, number)
+            part = self.read_out(part, values, has_batch, number, channels)
             total = part * worth if total is None else total.add(part, alpha=worth)
         assert total is not None
         return total if self.bias is None else total + self.bias.view(-1, *[1] * (self.weight.dim() - 2))
@@ -236,22 +290,35 @@ class AnalogLayer(nn.Module):
             for number, values in enumerate(slices):
                 yield None if len(self.arrays) == 1 else channels, values, 1 << number * width
 
-    def read_out(self, result: Tensor, has_batch: bool, conversion: int | None) -> Tensor:
+    def read_out(
+        self,
+        result: Tensor,
+        values: Tensor,
+        has_batch: bool,
+        conversion: int | None,
+        channels: tuple[int, int] | None = None,
+    ) -> Tensor:
         """``result`` with noise and the ADC's steps, in place.
 
         Args:
             result: of one conversion; nobody else may need its old values.
-            has_batch: whether its first dimension counts images.
+            values: the inputs that it came from.
+            has_batch: whether the first dimension of both counts images.
             conversion: number of the conversion; None where it is the only one.
+            channels: the input channels of its array; None is all.
         """
         assert self.chip is not None
         number = conversion or 0
-        sigma, noise, grid, columns = self.chip.variation.sigma * self.factor, None, None, None
-        if sigma > 0:
+        sigma, noise, grid, columns = self.chip.variation.noise * self.factor, None, None, None
+        if sigma > 0 or self.has_read_noise:
             seed = self.chip.temporal_seed(self.name)
             if conversion:
                 seed = derive_seed(self.chip.seed, self.name, "temporal", conversion)
-            noise = Noise(sigma * self.reference_of(conversion), seed, self.image)
+            sigma = sigma * self.reference_of(conversion) if sigma > 0 else 0.0
+            noise = Noise(sigma, seed, self.image)
+            if self.has_read_noise:
+                self.add_reference_noise(result.detach(), values, has_batch, number, channels, seed)
+                noise = Noise(1.0, seed, self.image, self.spread(values, sigma, number, channels))
         if self.interface.adc.bits is not None:
             grid = grid_of(self.conversion(number), self.interface.adc, True)
             if grid is not None and (self.interface.adc_gain > 0 or self.interface.adc_offset > 0):
@@ -260,6 +327,43 @@ class AnalogLayer(nn.Module):
                 offset = self.factor * grid.step * self.adc_offset[array]
                 columns = Columns(gain.to(result.dtype), offset.to(result.dtype), self.column_dimension)
         return read_out_(result, noise, grid, columns, has_batch)
+
+    @torch.no_grad()
+    def spread(self, values: Tensor, sigma: float, number: int, channels: tuple[int, int] | None) -> Tensor:
+        """Standard deviation of a conversion's results: readings of the devices, and ``sigma`` on top."""
+        held = self.held()
+        assert held.read_variance is not None
+        factor = self.gain_of_noise(number, held.read_variance.dtype).square()
+        variance = held.read_variance * factor.view(-1, *[1] * (held.read_variance.dim() - 1))
+        # Fast convolutions may come out below 0 by rounding.
+        result = multiply(self, values.detach().square(), variance, None, channels)
+        return result.clamp_(min=0).add_(sigma**2).sqrt_()
+
+    @torch.no_grad()
+    def add_reference_noise(
+        self,
+        result: Tensor,
+        values: Tensor,
+        has_batch: bool,
+        number: int,
+        channels: tuple[int, int] | None,
+        seed: int,
+    ) -> None:
+        """Add to ``result`` what readings of the reference devices do to all columns of their group at once."""
+        held = self.held()
+        if held.reference_variance is None:
+            return
+        shared = multiply(self, values.detach().square(), held.reference_variance, None, channels)
+        shared.clamp_(min=0).sqrt_()
+        shared *= _standard_normal(shared, derive_seed(seed, "reference"), self.image, has_batch)
+        scale = held.scale * self.gain_of_noise(number, held.scale.dtype)
+        each = shared.repeat_interleave(len(scale) // shared.shape[self.column_dimension], dim=self.column_dimension)
+        result += each * scale.view(-1, *[1] * (-self.column_dimension - 1))
+
+    def gain_of_noise(self, number: int, dtype: torch.dtype) -> Tensor:
+        """Factor of each column on the noise of its devices in conversion ``number``."""
+        gain = 1 + self.factor * (self.gain[number // self.slices] - 1)
+        return (gain * self.factor).to(dtype)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, chip={self.chip}"
@@ -281,6 +385,25 @@ class AnalogLinear(AnalogLayer, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return self.compute(input, has_batch=input.dim() > 1)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """``held``, with the gradient of ``weight``."""
+
+    @staticmethod
+    def forward(context: Any, weight: Tensor, held: Tensor) -> Tensor:
+        return held.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def _standard_normal(like: Tensor, seed: int, image: int, has_batch: bool) -> Tensor:
+    """Standard normal numbers in the shape of ``like``, (images, ...) or one image."""
+    noise = torch.zeros_like(like)
+    add_noise_(noise if has_batch else noise.unsqueeze(0), 1.0, seed, image)
+    return noise
 
 
 ANALOG: dict[type[nn.Module], type[AnalogLayer]] = {nn.Conv2d: AnalogConv2d, nn.Linear: AnalogLinear}

@@ -30,6 +30,7 @@ import enum
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from . import phase_change
 from .errors import require_choice, require_integer
 from .gaussian import SAMPLE, SAMPLE_FRACTION_BITS
 from .number import BIAS, INT8, UINT8, WEIGHT_LIMIT, IntegerFormat, signed_bits
@@ -40,19 +41,20 @@ LEVEL_FRACTION_BITS = 4
 CONDUCTANCE = IntegerFormat(12, signed=False)
 """A conductance, in sixteenths of a level: 0 to 255.9 levels."""
 
-FULL_SCALE_MICROSIEMENS = 25.0
+FULL_SCALE_MICROSIEMENS = phase_change.FULL_SCALE_MICROSIEMENS
 """Conductance of level 127."""
 
 
 def _programming_sigma(level: int) -> int:
     """Deviation of a programmed level, 8 fraction bits below one level.
 
-    Phase-change memory: V. Joshi et al., "Accurate deep neural network inference using computational phase-change
-    memory", Nature Communications 11, 2473 (2020): sigma = max(-1.1731 g^2 + 1.9650 g + 0.2635, 0) microsiemens, with g
-    relative to the 25 microsiemens of full scale. The unprogrammed device (level 0) keeps its constant term.
+    Phase-change memory (:mod:`quietbar.contract.phase_change`): sigma = max(-1.1731 g^2 + 1.9650 g + 0.2635, 0)
+    microsiemens, with g relative to the 25 microsiemens of full scale. The unprogrammed device (level 0) keeps its
+    constant term.
     """
     relative = level / WEIGHT_LIMIT
-    microsiemens = max(-1.1731 * relative**2 + 1.9650 * relative + 0.2635, 0.0)
+    constant, linear, quadratic = phase_change.PROGRAMMING
+    microsiemens = max(quadratic * relative**2 + linear * relative + constant, 0.0)
     return round(microsiemens / FULL_SCALE_MICROSIEMENS * WEIGHT_LIMIT * 256)
 
 

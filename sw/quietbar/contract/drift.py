@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 
+from . import phase_change
 from .errors import require
 from .gaussian import SAMPLE_FRACTION_BITS
 from .number import WEIGHT_LIMIT, IntegerFormat
@@ -28,7 +29,7 @@ TIME = IntegerFormat(10, signed=False)
 """Time since programming: ``log2(t / t0) * 2**TIME_FRACTION_BITS``, 0 to 32 octaves."""
 TIME_FRACTION_BITS = 5
 
-FIRST_READ_SECONDS = 20.0
+FIRST_READ_SECONDS = phase_change.FIRST_READ_SECONDS
 """``t0``: when a programmed device is first read. At time 0 it has not drifted."""
 
 LOSS_FRACTION_BITS = 8
@@ -52,9 +53,9 @@ def _exponents(slope: float, constant: float, low: float, high: float) -> tuple[
     return tuple(round(value * (1 << EXPONENT_FRACTION_BITS)) for value in values)
 
 
-EXPONENT_MEAN = _exponents(-0.0155, 0.0244, 0.049, 0.1)
+EXPONENT_MEAN = _exponents(*phase_change.EXPONENT_MEAN)
 """Mean exponent of a device, by its target level: 0.1 down to 0.049."""
-EXPONENT_SIGMA = _exponents(-0.0125, -0.0059, 0.008, 0.045)
+EXPONENT_SIGMA = _exponents(*phase_change.EXPONENT_SIGMA)
 """Its deviation: 0.045 down to 0.008."""
 EXPONENT_SIGMA_BITS = max(EXPONENT_SIGMA).bit_length()
 

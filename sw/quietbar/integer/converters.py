@@ -152,7 +152,7 @@ def converter_for_chip(
     offset = reference * variation.offset_mismatch * chip.static_draws(layer, "offset", config.outputs)
     offset = offset / (config.row_tiles * sum(weights))
     # Drift shrinks the current, and its noise with it; the variation's noise does not shrink.
-    noise = reference * variation.sigma / variation.drift
+    noise = reference * variation.noise / variation.drift
     noise /= math.sqrt(config.row_tiles * sum(weight**2 for weight in weights))
     return design_converter(config, full_scale, gain.tolist(), offset.tolist(), noise)
 

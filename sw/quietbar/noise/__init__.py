@@ -2,6 +2,18 @@
 
 from . import presets
 from .chip import Chip
+from .conductance import Conductance, Drift, Faults, LogLevel, Programming, ReadNoise, Retention
 from .variation import Variation
 
-__all__ = ["Chip", "Variation", "presets"]
+__all__ = [
+    "Chip",
+    "Conductance",
+    "Drift",
+    "Faults",
+    "LogLevel",
+    "Programming",
+    "ReadNoise",
+    "Retention",
+    "Variation",
+    "presets",
+]

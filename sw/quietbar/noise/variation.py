@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from quietbar.configuration import from_mapping, to_mapping
-from quietbar.contract.errors import require, require_choice
+from quietbar.contract.errors import require, require_choice, require_number
 
 REFERENCES = ("std", "range")
 
@@ -20,11 +20,12 @@ class Variation:
     With ``y`` the ideal result (bias included), ``c`` its output column (channel), ``r`` the layer's reference scale,
     ``g`` and ``o`` one standard normal number per column and chip, and ``e`` one per element, image and chip::
 
-        result = gain_c * y + r * (offset_mismatch * o_c + sigma * e)
+        result = gain_c * y + r * (offset_mismatch * o_c + noise * e)
         gain_c = (1 + gain_mismatch * g_c) * (seconds / t0) ** -nu
+        noise = sigma * sqrt(1 + noise_growth * ln(seconds / t0))
 
     Attributes:
-        sigma: standard deviation of the temporal noise, in units of ``r``.
+        sigma: standard deviation of the temporal noise at ``t0``, in units of ``r``.
         reference: what ``r`` is: ``"std"``, the standard deviation of the layer's ideal results, or ``"range"``, their
             largest minus their smallest value; both measured by ``quietbar.analog.calibrate``.
         gain_mismatch: standard deviation over columns of the relative gain error (no unit).
@@ -32,6 +33,8 @@ class Variation:
         seconds: time since the conductances were programmed, in seconds, at least ``t0``.
         nu: exponent of the conductance drift (no unit), the same for all devices; 0 is no drift.
         t0: time since programming at which the conductances were read for the first time, in seconds.
+        noise_growth: growth of the temporal noise's variance, relative, for each e-fold of ``seconds / t0``: 1/f noise
+            accumulates with the logarithm of time.
 
     Raises:
         ConfigurationError: a field is outside what is allowed.
@@ -44,19 +47,25 @@ class Variation:
     seconds: float = 20.0
     nu: float = 0.0
     t0: float = 20.0
+    noise_growth: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("sigma", "gain_mismatch", "offset_mismatch", "nu"):
-            _require_number(name, getattr(self, name), 0.0)
+        for name in ("sigma", "gain_mismatch", "offset_mismatch", "nu", "noise_growth"):
+            require_number(f"variation.{name}", getattr(self, name), 0.0)
         require_choice("variation.reference", self.reference, REFERENCES)
-        _require_number("t0", self.t0, 0.0)
+        require_number("variation.t0", self.t0, 0.0)
         require(self.t0 > 0, "variation.t0", self.t0, "a finite number above 0")
-        _require_number("seconds", self.seconds, self.t0, " (variation.t0)")
+        require_number("variation.seconds", self.seconds, self.t0, note=" (variation.t0)")
 
     @property
     def drift(self) -> float:
         """The factor ``(seconds / t0) ** -nu`` on all gains."""
         return float((self.seconds / self.t0) ** -self.nu)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the temporal noise at ``seconds``, in units of the reference scale."""
+        return self.sigma * math.sqrt(1 + self.noise_growth * math.log(self.seconds / self.t0))
 
     @property
     def has_gain(self) -> bool:
@@ -76,9 +85,3 @@ class Variation:
     def from_dict(cls, values: Mapping[str, Any]) -> Variation:
         """The inverse of :meth:`to_dict`; fields left out take their defaults, unknown ones are refused by name."""
         return from_mapping(cls, values, "variation")
-
-
-def _require_number(name: str, value: Any, least: float, source: str = "") -> None:
-    allowed = f"a finite number of at least {least:g}{source}"
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    require(is_number and math.isfinite(value) and value >= least, f"variation.{name}", value, allowed)
