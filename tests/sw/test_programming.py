@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from quietbar import analog
+from quietbar.analog.arrays import multiply
 from quietbar.analog.mapping import to_targets, to_weights
 from quietbar.analog.programming import program
 from quietbar.contract.crossbar import CrossbarConfig
@@ -328,11 +329,11 @@ def test_readings_have_the_variance_of_their_devices(kind):
     noisy, layer = analog.convert(model, chip), model[0]
     results = noisy(x).detach()
     held, _, _ = program(layer.weight, chip, "0", getattr(layer, "groups", 1))
-    mean = noisy[0].product(x[:1], held.weight, layer.bias).detach()
+    mean = multiply(layer, x[:1], held.weight, layer.bias).detach()
     sd, _ = reading_deviation_of(layer.weight, chip, getattr(layer, "groups", 1))
     unit = float(layer.weight.detach().abs().max()) / 25
     variance = torch.from_numpy((sd**2).sum(-1).T * unit**2).reshape(layer.weight.shape)
-    expected = noisy[0].product(x[:1] ** 2, variance, None).detach()
+    expected = multiply(layer, x[:1] ** 2, variance, None).detach()
     count = len(x)
     z = (results.mean(0, keepdim=True) - mean) / (expected / count).sqrt()
     assert float(z.abs().max()) < 5, "means: the largest of some hundred"
@@ -367,6 +368,32 @@ def test_readings_and_temporal_noise_add_their_variances():
     expected = 0.25 + gain.square() * 2 * unit**2 * float(x[0].square().sum())
     ratio = noisy(x).detach().var(0) / expected
     assert float((ratio - 1).abs().max()) < 4.5 * math.sqrt(2 / len(x))
+
+
+@pytest.mark.parametrize("mapping", ["differential", "offset"])
+def test_each_slice_of_an_input_is_a_reading_of_its_own(mapping):
+    model, x = one_layer("linear")
+    x = x[:1].abs().repeat(20_000, 1)
+    conductance = Conductance(mapping=mapping, read=ReadNoise(additive=1.0))
+    dac = analog.Converter(bits=4)
+    whole = analog.Interface(dac=dac)
+    cut, tiled = dataclasses.replace(whole, slice_bits=2), dataclasses.replace(whole, tile_rows=3)
+    sliced = analog.convert(model, Chip(7, conductance=conductance), interface=cut)
+    analog.calibrate(sliced, x[:1])
+    codes = (x[0] / x.max() * 15).round()
+    unit = float(model[0].weight.detach().abs().max()) / 25 * (1 if mapping == "differential" else 2)
+    step = float(x.max()) / 15
+
+    def variance_of(squares):
+        return 2 * unit**2 * step**2 * float(squares.sum())
+
+    slices = (codes % 4) ** 2 + (4 * (codes // 4)) ** 2
+    for interface, squares in ((cut, slices), (whole, codes**2), (tiled, codes**2)):
+        analog.set_interface(sliced, interface)
+        analog.calibrate(sliced, x[:1])
+        ratio = float(sliced(x).detach().var(0).mean()) / variance_of(squares)
+        assert abs(ratio - 1) < 1.5 * Z * math.sqrt(2 / len(x)), "columns share half of the offset mapping's noise"
+    assert abs(variance_of(slices) / variance_of(codes**2) - 1) > 0.2
 
 
 def test_noise_of_activations_grows_with_time():
@@ -494,7 +521,10 @@ def test_bad_arguments_are_refused_by_name(call, message):
 
 
 def test_weights_come_without_configuration_and_configuration_only_when_asked_for(tmp_path):
-    then = analog.convert(network(), Chip(7, Variation(sigma=0.3), presets.pcm), layers={"4": presets.rram_milo})
+    eight_bits = analog.Converter(bits=8)
+    interface = analog.Interface(dac=eight_bits, adc=eight_bits, tile_rows=9)
+    chip = Chip(7, Variation(sigma=0.3), presets.pcm)
+    then = analog.convert(network(), chip, interface=interface, layers={"4": presets.rram_milo})
     x = torch.randn(5, 1, 8, 8)
     analog.calibrate(then, x)
     with torch.no_grad():
@@ -507,7 +537,7 @@ def test_weights_come_without_configuration_and_configuration_only_when_asked_fo
     assert now[0].chip == Chip(8, conductance=Conductance(levels=4)) and now[0].calibration is None
     analog.load_configuration(now, tmp_path / "chip.json")
     assert now[0].chip == then[0].chip and now[4].chip.conductance == presets.rram_milo
-    assert now[2].calibration == then[2].calibration
+    assert now[2].calibration == then[2].calibration and now[2].interface == interface
     assert torch.equal(now(x), then(x))
 
 

@@ -90,7 +90,7 @@ def drift(model: nn.Module, seconds: float, include: Patterns = "*") -> None:
     require_number("drift.seconds", seconds, 0.0)
     found = _layers(model)
     names = match(list(found), include, "drift.include")
-    chips = {name: _chip_at(_chip(found[name]), float(seconds), name) for name in names}
+    chips = {name: _chip_at(_chip(found[name]), float(seconds), name) for name in found if name in names}
     for name, chip in chips.items():
         found[name].place_on(chip)
 
