@@ -46,7 +46,10 @@ def compare(case, stalls=(NO_STALLS, NO_STALLS), engine=None):
         assert traffic.taken == model.taken.tolist()
         assert traffic.left == model.left.tolist()
         await host.cycles(2)
-        assert host.counters()["frames"] == len(case.order)
+        counters = host.counters()
+        assert counters["frames"] == len(case.order)
+        assert counters["busy_cycles"] == model.busy
+        assert counters["stalled_in_cycles"] == model.stalled_in
         assert not host.context.get(host.control.busy)
 
     with_engine(engine or case.engine, act)

@@ -70,6 +70,7 @@ class RowMemory(wiring.Component):
         word_bits = (len(self.bits) - 1).bit_length()
         word, row = self.store.offset[:word_bits], self.store.offset[word_bits:]
         found = []
+        writing = self.store.en & (self.store.section == self.section)
         for number, bits in enumerate(self.bits):
             m.submodules[f"word_{number}"] = ram = storage(bits, self.rows)
             write, read = ram.write_port(), ram.read_port()
@@ -77,8 +78,10 @@ class RowMemory(wiring.Component):
             m.d.comb += [
                 write.addr.eq(row),
                 write.data.eq(self.store.word),
-                write.en.eq(self.store.en & (self.store.section == self.section) & here),
+                write.en.eq(writing & here),
                 read.addr.eq(self.address),
+                # Nobody reads while a word is written; said so, block RAM needs no logic for reading what is written.
+                read.en.eq(~writing),
             ]
             found.append(read.data)
         m.d.comb += self.row.eq(delay(m, Cat(found), 1, "row"))

@@ -96,19 +96,29 @@ class Prediction:
     Attributes:
         taken: cycle in which each beat is taken, [beats].
         left: cycle in which each beat leaves, [beats].
+        frame_begins: cycle in which the first beat of each frame goes on its way, [frames].
         frame_ends: cycle in which the last beat of each frame leaves, [frames].
+        stalled_in: cycles in which a frame had begun and its next beat was not there.
         stages: by name of the stage.
     """
 
     taken: NDArray[np.int64]
     left: NDArray[np.int64]
+    frame_begins: NDArray[np.int64]
     frame_ends: NDArray[np.int64]
+    stalled_in: int = 0
     stages: dict[str, StageCycles] = field(default_factory=dict)
 
     @property
     def cycles(self) -> int:
         """Up to and with the last beat's leaving."""
         return int(self.left[-1]) + 1
+
+    @property
+    def busy(self) -> int:
+        """Cycles with frames inside."""
+        before = np.concatenate([self.frame_begins[:1], self.frame_ends[:-1]])
+        return int((self.frame_ends - np.maximum(self.frame_begins, before)).sum())
 
 
 class _Results:
@@ -176,6 +186,8 @@ class _Engine:
         self.entry: deque[Turns] = deque()
         self.held: Turns | None = None
         self.begun = False
+        self.began: list[int] = []
+        self.starved = 0
         self.part = self.column = self.row = 0
         self.frames: dict[str, deque[Turns]] = {name: deque() for name in self.stages}
         self.begins: Turns | None = None
@@ -242,6 +254,7 @@ class _Engine:
 
     def _frame(self) -> bool:
         """Framing: whether the beat at hand goes on its way."""
+        self.starved += self.begun and self.held is None
         if self.held is None or len(self.reduce_slots.flags) == SLOTS or self.skipped == self.skip_room:
             return False
         turns = self.held
@@ -249,6 +262,7 @@ class _Engine:
             if any(len(frames) == FRAMES for frames in self.frames.values()):
                 return False
             self.begins = turns
+            self.began.append(self.now)
         self.begun = True
         self.part += 1
         if self.part == turns.beats:
@@ -455,4 +469,5 @@ def predict(
             last_move = engine.now
         require(engine.now - last_move < PATIENCE, "stalls", "for ever", "some that end")
     taken_cycles, left_cycles = np.array(taken_at, dtype=np.int64), np.array(left_at, dtype=np.int64)
-    return Prediction(taken_cycles, left_cycles, left_cycles[ends - 1], engine.stages)
+    began = np.array(engine.began, dtype=np.int64)
+    return Prediction(taken_cycles, left_cycles, began, left_cycles[ends - 1], engine.starved, engine.stages)
