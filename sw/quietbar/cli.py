@@ -71,6 +71,9 @@ COMMANDS = {
     "quantize": Command("quietbar.commands.quantize", "turn trained blocks into integers and export a bundle"),
     "evaluate": Command("quietbar.commands.evaluate", "measure accuracy in software, blocks in exact integers too"),
     "verilog": Command("quietbar_cosim.commands.verilog", "write Verilog and its manifest"),
+    "engine-cycles": Command(
+        "quietbar_cosim.commands.engine_cycles", "where the cycles of the engine's multipliers go"
+    ),
     "cosim": Command("quietbar_cosim.commands.cosim", "compare the RTL with the reference, bit for bit"),
     "accuracy": Command("quietbar_cosim.commands.accuracy", "measure accuracy with every bit taken from the RTL"),
     "registers": Command("quietbar_cosim.commands.registers", "make bank, drivers and documents of a register map"),

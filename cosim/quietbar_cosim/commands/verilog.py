@@ -7,11 +7,15 @@ versions, hashes), and the Verilog has passed `verilator --lint-only -Wall`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ENGINES = ("denoiser", "crossbar", "gaussian")
+if TYPE_CHECKING:
+    from quietbar.contract.engine import EngineConfig
+
+STANDARD = ("denoiser", "crossbar", "gaussian")
+ENGINES = (*STANDARD, "engine")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "engines",
         nargs="*",
         metavar="ENGINE",
-        help="of denoiser, crossbar, gaussian (default: all, or the bundle's denoisers)",
+        help="of denoiser, crossbar, gaussian, engine (default: all but the last, or the bundle's denoisers)",
     )
     parser.add_argument("--folder", type=Path, default=Path("build/verilog"), help="where the files go (%(default)s)")
     parser.add_argument("--bundle", type=Path, help="take the denoisers' shapes from this bundle")
@@ -50,6 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     gaussian = parser.add_argument_group("gaussian")
     gaussian.add_argument("--kind", default="box-muller", help="of source: box-muller or inverse-cdf (%(default)s)")
 
+    engine = parser.add_argument_group("engine")
+    engine.add_argument(
+        "--with",
+        dest="options",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a field of quietbar.contract.engine.EngineConfig, e.g. lanes=8, noise=false, kernels=dense (repeatable)",
+    )
+
 
 def execute(arguments: argparse.Namespace) -> int:
     """Write, lint and list the designs."""
@@ -59,7 +73,7 @@ def execute(arguments: argparse.Namespace) -> int:
     for engine in arguments.engines:
         require_choice("ENGINE", engine, ENGINES)
     require(not arguments.tap or arguments.bundle is not None, "--tap", arguments.tap, "left out without --bundle")
-    engines = arguments.engines or (["denoiser"] if arguments.bundle else ENGINES)
+    engines = arguments.engines or (["denoiser"] if arguments.bundle else STANDARD)
 
     for engine in engines:
         for name, component, extra in DESIGNS[engine](arguments):
@@ -113,13 +127,38 @@ def _gaussians(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[s
     yield "quietbar_gaussian", AxiGaussianSource(config), {}
 
 
-DESIGNS = {"denoiser": _denoisers, "crossbar": _crossbars, "gaussian": _gaussians}
+def _engines(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    from quietbar_hw.engine.top import AxiEngine
+
+    yield "quietbar_engine", AxiEngine(engine_config(arguments.options)), {}
+
+
+def engine_config(options: Sequence[str]) -> EngineConfig:
+    """The reference engine with fields changed, each written as FIELD=VALUE."""
+    from quietbar.contract.engine import REFERENCE, EngineConfig
+    from quietbar.contract.errors import require
+
+    values = REFERENCE.to_dict()
+    words = {"true": True, "false": False}
+    for option in options:
+        name, equals, text = option.partition("=")
+        require(bool(equals), "--with", option, "FIELD=VALUE")
+        values[name] = words.get(text.lower(), int(text) if text.isdecimal() else text)
+    return EngineConfig.from_dict(values)
+
+
+DESIGNS = {"denoiser": _denoisers, "crossbar": _crossbars, "gaussian": _gaussians, "engine": _engines}
 
 
 def _summary(component: Any) -> str:
     from quietbar_hw.denoiser import AxiDenoiser
+    from quietbar_hw.engine.top import AxiEngine
     from quietbar_hw.gaussian import AxiGaussianSource
 
+    if isinstance(component, AxiEngine):
+        engine = component.config
+        source = "with Gaussian source" if engine.noise else "without Gaussian source"
+        return f"{engine.multipliers} multipliers, {engine.blocks} blocks, {source}"
     if isinstance(component, AxiGaussianSource):
         words = len(component.config.seed_frame(0))
         return f"{component.config.kind}, {component.config.lanes} samples a transfer; {words} words seed it"
