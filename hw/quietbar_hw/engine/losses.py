@@ -14,7 +14,7 @@ from .timing import Prediction, StageCycles, predict
 ITEMS = ("fill", "drain", "edge", "stall", "imbalance", "padding")
 """Of losses. Fill: nothing has come yet. Drain: a stage's work is done, those behind it go on. Edge: the first column
 of a frame is read and nothing multiplied. Stall: waiting that the ends of the streams bring about. Imbalance: waiting
-for a slower stage. Padding: channels that fill up a unit of work, and multipliers that a depthwise block leaves idle."""
+for a slower stage. Padding: channels that fill up a unit of work, and multipliers that depthwise blocks leave idle."""
 
 
 @dataclass(frozen=True)
