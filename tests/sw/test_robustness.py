@@ -127,6 +127,8 @@ def test_stages_that_are_done_are_read_and_others_are_addressed_by_what_decides_
     ]
     for changed, which in changes:
         assert key(changed, which) != settings
+    again = runner(tmp_path, replace(study, sharpness_images=65)).found(run)
+    assert "validation" in again and "sharpness" not in again, "each measurement is addressed by what decides it"
     same = [
         (replace(study, training=replace(study.training, checkpoint_every=7)), run),
         (replace(study, noise=replace(study.noise, sweep=(0.0, 0.1, 0.3))), run),
@@ -239,7 +241,7 @@ def test_a_study_leaves_results_report_and_plot(finished) -> None:
     assert report == markdown(results)
     assert "| base |  | 1 | 80 |" in report and "| 160 |" in report, "gradient evaluations: 20 batches, 4 epochs"
     assert (folder / "report.svg").read_text().startswith("<?xml")
-    assert set(correlations(results)) == {"SAM", "ASAM", "SAMSON(2)", "SAMSON(inf)"}
+    assert set(correlations(results)) == {"SAM", "ASAM", "SAMSON(2)", "SAMSON(inf)", "layer(inf)"}
 
 
 def test_the_strength_with_the_best_validation_accuracy_under_noise_is_chosen(finished) -> None:

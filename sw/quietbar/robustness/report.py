@@ -12,6 +12,8 @@ from quietbar.files import atomic_file
 from .study import mean
 
 Values = dict[str, Any]
+UNIT = "layer(inf)"
+"""In the plot, loss sharpness is in units of the layer's largest weight, as the noise is."""
 
 
 def markdown(results: Values) -> str:
@@ -79,9 +81,9 @@ def _accuracy_table(results: Values) -> str:
 
 def _sharpness_table(results: Values) -> str:
     finals = _finals(results)
-    units = list(next(iter(finals.values()))[0]["validation"]["sharpness"]) if finals else []
+    units = list(next(iter(finals.values()))[0]["sharpness"]) if finals else []
     rows = [
-        [name, *(_spread([run["validation"]["sharpness"][unit] for run in runs], 4) for unit in units)]
+        [name, *(_spread([run["sharpness"][unit] for run in runs], 4) for unit in units)]
         for name, runs in finals.items()
     ]
     return _table(["method", *(f"in units of {unit}" for unit in units)], rows)
@@ -98,14 +100,13 @@ def _grid_table(results: Values) -> str:
             if "diverged" in run["validation"]:
                 rows.append([method["name"], _strength(run["strength"]), "diverged", "", ""])
                 continue
-            levels = {level["sigma"]: mean(level["accuracies"]) for level in run["validation"]["accuracy"]}
-            score = mean([levels[sigma] for sigma in study["noise"]["choice"]])
+            clean, score = _clean_and_noisy(results, run)
             is_chosen = method["name"] in results["chosen"] and results["chosen"][method["name"]] == run["strength"]
             at_edge = len(grid) > 1 and run["strength"] in (grid[0], grid[-1])
             mark = ["chosen, at the edge of the grid" if at_edge else "chosen"] if is_chosen and grid else []
             if skipped := run["training"]["skipped steps"]:
                 mark.append(f"{skipped} steps skipped")
-            figures = [f"{levels[0.0]:.2f}", f"{score:.2f}", "; ".join(mark)]
+            figures = [f"{clean:.2f}", f"{score:.2f}", "; ".join(mark)]
             rows.append([method["name"], _strength(run["strength"]), *figures])
     return _table(["method", "strength", "validation, clean", "validation, noisy", ""], rows)
 
@@ -117,14 +118,13 @@ def correlations(results: Values) -> dict[str, dict[str, float]]:
     """
     from scipy import stats
 
-    runs = [run["validation"] for run in results["runs"] if "validation" in run and "diverged" not in run["validation"]]
+    runs = _measured(results)
     if len(runs) < 3:
         return {}
-    choice = results["study"]["noise"]["choice"]
     lost = []
     for run in runs:
-        levels = {level["sigma"]: mean(level["accuracies"]) for level in run["accuracy"]}
-        lost.append(levels[0.0] - mean([levels[sigma] for sigma in choice]))
+        clean, noisy = _clean_and_noisy(results, run)
+        lost.append(clean - noisy)
     if len(set(lost)) < 2:
         return {}  # no network is more robust than another
     found = {}
@@ -133,6 +133,18 @@ def correlations(results: Values) -> dict[str, dict[str, float]]:
         rank, line = stats.spearmanr(sharpness, lost), stats.pearsonr(sharpness, lost)
         found[unit] = {"spearman": float(rank.statistic), "pearson": float(line.statistic), "networks": len(runs)}
     return found
+
+
+def _measured(results: Values, method: str | None = None) -> list[Values]:
+    """The runs, or those of a method, whose accuracy and sharpness are known."""
+    runs = [run for run in results["runs"] if {"validation", "sharpness"} <= set(run)]
+    return [run for run in runs if "accuracy" in run["validation"] and method in (None, run["method"])]
+
+
+def _clean_and_noisy(results: Values, run: Values) -> tuple[float, float]:
+    """Validation accuracy without noise, and its mean over the levels that choose."""
+    levels = {level["sigma"]: mean(level["accuracies"]) for level in run["validation"]["accuracy"]}
+    return levels[0.0], mean([levels[sigma] for sigma in results["study"]["noise"]["choice"]])
 
 
 def _correlation_table(results: Values) -> str:
@@ -146,14 +158,14 @@ def _correlation_table(results: Values) -> str:
 
 
 def plot(results: Values, path: Path) -> None:
-    """Test accuracy over noise by method, and lost accuracy over sharpness, as SVG."""
+    """Test accuracy over noise, lost accuracy over sharpness, and noisy over clean accuracy, as SVG."""
     import matplotlib
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "quietbar"
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
     sweep = results["study"]["noise"]["sweep"]
     for name, runs in _finals(results).items():
         values = [[mean(level["accuracies"]) for level in run["test"]["accuracy"]] for run in runs]
@@ -163,19 +175,22 @@ def plot(results: Values, path: Path) -> None:
     left.set(xlabel="sigma, in units of the layer's largest weight", ylabel="test accuracy, %")
     if left.has_data():
         left.legend(fontsize=8)
-    choice = results["study"]["noise"]["choice"]
     for method in results["study"]["methods"]:
-        points = []
-        for run in results["runs"]:
-            if run["method"] == method["name"] and "diverged" not in run.get("validation", {"diverged": ""}):
-                levels = {level["sigma"]: mean(level["accuracies"]) for level in run["validation"]["accuracy"]}
-                lost = levels[0.0] - mean([levels[sigma] for sigma in choice])
-                points.append((run["validation"]["sharpness"]["ASAM"], lost))
-        if points:
-            right.scatter(*zip(*points, strict=True), s=14, label=method["name"])
-    right.set(
-        xlabel="loss sharpness, in units of ASAM", ylabel="validation accuracy lost to noise, points", xscale="log"
-    )
+        runs = _measured(results, method["name"])
+        pairs = [_clean_and_noisy(results, run) for run in runs]
+        # Sharpness below 0 has no place on the logarithmic axis.
+        points = [
+            (run["sharpness"][UNIT], clean - noisy)
+            for run, (clean, noisy) in zip(runs, pairs, strict=True)
+            if run["sharpness"][UNIT] > 0
+        ]
+        middle.scatter([x for x, _ in points], [y for _, y in points], s=14, label=method["name"])
+        right.scatter([x for x, _ in pairs], [y for _, y in pairs], s=14, label=method["name"])
+    middle.set(xlabel=f"loss sharpness, in units of {UNIT}", ylabel="validation accuracy lost to noise, points")
+    if any(len(each.get_offsets()) for each in middle.collections):
+        middle.set_xscale("log")
+    levels = _list(results["study"]["noise"]["choice"])
+    right.set(xlabel="validation accuracy, %", ylabel=f"validation accuracy at sigma {levels}, %")
     with atomic_file(path) as stream:
         figure.savefig(stream, format="svg", metadata={"Date": None})
     pyplot.close(figure)

@@ -1,4 +1,4 @@
-"""One training run of a study: train, then measure on validation images and, of what was chosen, on test images."""
+"""One training run of a study: train, then measure on validation images and, where it was chosen, on test images."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ SHARPNESS: dict[str, dict[str, Any]] = {
     "ASAM": {"variant": "asam", "rho": 0.5, "eta": 0.0},
     "SAMSON(2)": {"variant": "samson", "rho": 1.0, "p": 2},
     "SAMSON(inf)": {"variant": "samson", "rho": 0.2, "p": float("inf")},
+    "layer(inf)": {"variant": "layer", "rho": 0.05, "p": float("inf")},
 }
 """Loss sharpness as it is measured on every network, by the units that the radius is in."""
 
@@ -60,43 +61,33 @@ class Runner:
         return self.folder.stage("training", self._training_settings(run), (), lambda folder: self._train(run, folder))
 
     def validation(self, run: Run) -> StageResult:
-        """Accuracy under noise on validation images, and loss sharpness on training images."""
-        training = self.training(run)
+        """Accuracy under noise on validation images."""
+        return self._measure("validation", run, lambda model: {"accuracy": self._sweep(model, "validation")})
 
-        def compute(folder: Path) -> dict[str, Any]:
-            if "diverged" in training.values:
-                return training.values
-            model = self._load(training)
-            images = self.data.batches(
-                "train", MEASURING_BATCH, limit=min(self.recipe.sharpness_images, len(self.data.train))
-            )
-            sharpness = {name: loss_sharpness(model, images, **how) for name, how in SHARPNESS.items()}
-            return {"accuracy": self._sweep(model, "validation"), "sharpness": sharpness}
-
-        return self.folder.stage("validation", self._validation_settings(), (training,), compute)
+    def sharpness(self, run: Run) -> StageResult:
+        """Loss sharpness on training images."""
+        return self._measure("sharpness", run, self._sharpness)
 
     def test(self, run: Run) -> StageResult:
         """Accuracy under noise on test images."""
-        training = self.training(run)
-
-        def compute(folder: Path) -> dict[str, Any]:
-            if "diverged" in training.values:
-                return training.values
-            return {"accuracy": self._sweep(self._load(training), "test")}
-
-        return self.folder.stage("test", self._test_settings(), (training,), compute)
+        return self._measure("test", run, lambda model: {"accuracy": self._sweep(model, "test")})
 
     def found(self, run: Run) -> dict[str, StageResult]:
         """The stages of a run that are finished, by name."""
         training = self.folder.find("training", self._training_settings(run), ())
         if training is None:
             return {}
-        stages = [
-            training,
-            self.folder.find("validation", self._validation_settings(), (training,)),
-            self.folder.find("test", self._test_settings(), (training,)),
-        ]
+        settings = self._measuring_settings()
+        stages = [training, *(self.folder.find(name, each, (training,)) for name, each in settings.items())]
         return {stage.name: stage for stage in stages if stage is not None}
+
+    def _measure(self, name: str, run: Run, measure: Callable[[nn.Module], dict[str, Any]]) -> StageResult:
+        training, settings = self.training(run), self._measuring_settings()[name]
+
+        def compute(folder: Path) -> dict[str, Any]:
+            return training.values if "diverged" in training.values else measure(self._load(training))
+
+        return self.folder.stage(name, settings, (training,), compute)
 
     # What decides a stage's outcome.
 
@@ -115,15 +106,15 @@ class Runner:
             "seed": run.seed,
         }
 
-    def _validation_settings(self) -> dict[str, Any]:
-        noise = [self.recipe.noise.sweep, self.recipe.noise.validation_chips, self.recipe.data.validation]
-        return {"revision": REVISION, "noise": noise, "sharpness": [SHARPNESS, self.recipe.sharpness_images]}
-
-    def _test_settings(self) -> dict[str, Any]:
-        return {
-            "revision": REVISION,
-            "noise": [self.recipe.noise.sweep, self.recipe.noise.chips, self.recipe.data.test],
+    def _measuring_settings(self) -> dict[str, dict[str, Any]]:
+        """By stage."""
+        noise, data = self.recipe.noise, self.recipe.data
+        settings: dict[str, Any] = {
+            "validation": [noise.sweep, noise.validation_chips, data.validation],
+            "sharpness": [SHARPNESS, self.recipe.sharpness_images],
+            "test": [noise.sweep, noise.chips, data.test],
         }
+        return {name: {"revision": REVISION, "measured": value} for name, value in settings.items()}
 
     # The work.
 
@@ -197,6 +188,11 @@ class Runner:
                     accuracies.append(accuracy(model, images))
             levels.append({"sigma": sigma, "accuracies": accuracies})
         return levels
+
+    def _sharpness(self, model: nn.Module) -> dict[str, Any]:
+        count = min(self.recipe.sharpness_images, len(self.data.train))
+        images = self.data.batches("train", MEASURING_BATCH, limit=count)
+        return {name: loss_sharpness(model, images, **how) for name, how in SHARPNESS.items()}
 
     def _images(self, split: str) -> Batches:
         wanted: int | None = getattr(self.recipe.data, split)

@@ -63,14 +63,14 @@ class Study:
         require_integer("jobs", jobs, 1, 1024)
         first = self.recipe.seeds[0]
         grid = [Run(method, strength, first) for method in self.recipe.methods for strength in method.strengths]
-        self._carry_out(grid, ("validation",), jobs)
+        self._carry_out(grid, ("validation", "sharpness"), jobs)
         final = []
         for seed in self.recipe.seeds:
             for method in self.recipe.methods:
                 found, strength = self.chosen(method)
                 if found:
                     final.append(Run(method, strength, seed))
-        self._carry_out(final, ("validation", "test"), jobs)
+        self._carry_out(final, ("validation", "sharpness", "test"), jobs)
         return self.results()
 
     def chosen(self, method: StudyMethod) -> tuple[bool, float | None]:
@@ -107,7 +107,7 @@ class Study:
                 for seed in self.recipe.seeds:
                     stages = self.runner.found(Run(method, each, seed))
                     if found and each == strength:
-                        complete &= "test" in stages
+                        complete &= {"sharpness", "test"} <= set(stages)
                     if stages:
                         values = {name: stage.values for name, stage in stages.items()}
                         runs.append({"method": method.name, "strength": each, "seed": seed, **values})
