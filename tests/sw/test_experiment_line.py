@@ -137,8 +137,13 @@ def test_every_chip_gets_blocks_of_its_own_where_the_recipe_asks(
 
     options = ["recipes/digits.toml", "--folder", str(tmp_path)]
     given = [*QUICK, "model.training.epochs=6", *static, *tuning]
-    assert cli.main(["evaluate", *options, *(word for each in given for word in ("--set", each))]) == 0
+    output = tmp_path / "table.json"
+    assert (
+        cli.main(["evaluate", *options, "--output", str(output), *(word for each in given for word in ("--set", each))])
+        == 0
+    )
     printed = capsys.readouterr().out
+    assert json.loads(output.read_text())["accuracies"] == {name: list(c.accuracies) for name, c in columns.items()}
     assert "offset mismatch of" in printed and f"tuned, integer     {columns[stages.TUNED_INTEGER].text()}" in printed
 
 
