@@ -1,7 +1,8 @@
 """Write Verilog: the denoisers of a bundle, or the engines with shapes given here.
 
 For each design there will be NAME.v, NAME.vlt (Verilator's waivers, with reasons) and NAME.json (parameters, ports,
-versions, hashes), and the Verilog has passed `verilator --lint-only -Wall`.
+versions, hashes), and the Verilog has passed `verilator --lint-only -Wall`. Beside a Gaussian source there will be the
+words of a SEED frame, NAME_seed.hex, as $readmemh reads them.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     gaussian = parser.add_argument_group("gaussian")
     gaussian.add_argument("--kind", default="box-muller", help="of source: box-muller or inverse-cdf (%(default)s)")
+    gaussian.add_argument("--seed", type=int, default=1, help="of the words in NAME_seed.hex (%(default)s)")
 
     engine = parser.add_argument_group("engine")
     engine.add_argument(
@@ -68,11 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Write, lint and list the designs."""
     from quietbar.contract.errors import require, require_choice
+    from quietbar.contract.seeds import check_seed
     from quietbar_hw.verilog import lint, write_verilog
 
     for engine in arguments.engines:
         require_choice("ENGINE", engine, ENGINES)
     require(not arguments.tap or arguments.bundle is not None, "--tap", arguments.tap, "left out without --bundle")
+    check_seed(arguments.seed, "--seed")
     engines = arguments.engines or (["denoiser"] if arguments.bundle else STANDARD)
 
     for engine in engines:
@@ -80,6 +84,8 @@ def execute(arguments: argparse.Namespace) -> int:
             files = write_verilog(component, arguments.folder, name, extra=extra)
             lint(files)
             print(f"{files.verilog}: {_summary(component)}")
+            if engine == "gaussian":
+                _write_seed(component.config, arguments.seed, arguments.folder / f"{name}_seed.hex")
     return 0
 
 
@@ -145,6 +151,14 @@ def engine_config(options: Sequence[str]) -> EngineConfig:
         require(bool(equals), "--with", option, "FIELD=VALUE")
         values[name] = words.get(text.lower(), int(text) if text.isdecimal() else text)
     return EngineConfig.from_dict(values)
+
+
+def _write_seed(config: Any, seed: int, path: Path) -> None:
+    """The words of a SEED frame, one to a line."""
+    from quietbar.files import write_atomically
+
+    write_atomically(path, "".join(f"{word:08x}\n" for word in config.seed_frame(seed)))
+    print(f"{path}: the SEED frame of seed {seed}")
 
 
 DESIGNS = {"denoiser": _denoisers, "crossbar": _crossbars, "gaussian": _gaussians, "engine": _engines}
