@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """The Gaussian source gives the contract's samples, whatever the lanes, the stalls and the moment of seeding."""
 
+import dataclasses
+
 import pytest
 from amaranth.sim import Simulator
 
@@ -50,12 +52,17 @@ def test_lanes_of_the_uniform_source_share_one_sequence(lanes):
     assert found == [output(leap(seed_state(99), draw + 1)) for draw in range(len(found))]
 
 
-@pytest.mark.parametrize("table", [gaussian.LOGARITHM, gaussian.SQUARE_ROOT, gaussian.SINE])
-def test_tables_are_interpolated_as_in_the_contract(table):
-    component, found = Interpolation(table), []
+TABLES = {"logarithm": gaussian.LOGARITHM, "square root": gaussian.SQUARE_ROOT, "sine": gaussian.SINE}
+
+
+def places_of(table):
+    """The ends and the middle of every segment."""
     last = (1 << table.rest_bits) - 1
-    places = [(index, rest) for index in range(0, 1 << table.index_bits, 5) for rest in (0, last // 2, last)]
-    places.append(((1 << table.index_bits) - 1, last))
+    return [(index, rest) for index in range(1 << table.index_bits) for rest in (0, last // 2, last)]
+
+
+def interpolated(component, places):
+    found = []
 
     async def bench(context):
         for index, rest in places + [(0, 0)] * Interpolation.LATENCY:
@@ -68,7 +75,36 @@ def test_tables_are_interpolated_as_in_the_contract(table):
     simulator.add_clock(1e-8)
     simulator.add_testbench(bench)
     simulator.run()
-    assert found[Interpolation.LATENCY :] == [table.value(*place) for place in places]
+    return found[Interpolation.LATENCY :]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_interpolated_as_in_the_contract(name):
+    table = TABLES[name]
+    places = places_of(table)
+    assert interpolated(Interpolation(table), places) == [table.value(*place) for place in places]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_any_table_entry_one_off_would_be_caught(name):
+    """Every entry is seen to its last bit by the places above, if any value depends on it; one fault is planted."""
+    table, every = TABLES[name], places_of(TABLES[name])
+    unseen = []
+    for column in ("base", "slope"):
+        for index in range(128 if name == "square root" else 0, 512):
+            values = list(getattr(table, column))
+            values[index] += 1
+            faulty = dataclasses.replace(table, **{column: tuple(values)})
+            places = every[3 * index : 3 * index + 3]
+            if [faulty.value(*place) for place in places] == [table.value(*place) for place in places]:
+                unseen.append(faulty)
+                rests = range(1 << table.rest_bits)
+                assert all(faulty.value(index, rest) == table.value(index, rest) for rest in rests), "no value differs"
+    assert len(unseen) == (6 if name == "sine" else 0), "six slopes of the sine may be one more"
+    component = Interpolation(table)
+    component.table = dataclasses.replace(table, base=(*table.base[:300], table.base[300] - 1, *table.base[301:]))
+    found = zip(every, interpolated(component, every), strict=True)
+    assert {index for (index, rest), value in found if value != table.value(index, rest)} == {300}
 
 
 def test_extreme_draws():

@@ -1,11 +1,15 @@
 # amaranth: UnusedElaboratable=no
 """The inverse-CDF source gives the contract's samples, whatever the lanes, the stalls and the moment of seeding."""
 
+import dataclasses
+import itertools
+
+import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
 from quietbar.contract import ConfigurationError
-from quietbar.contract.inverse_cdf import sample, samples, seed_frame
+from quietbar.contract.inverse_cdf import QUANTILE, row_of, sample, samples, seed_frame
 from quietbar.contract.uniform import LFSR161, output
 from quietbar_cosim.planting import planted
 from quietbar_hw.gaussian import InverseCdfSource
@@ -83,16 +87,7 @@ def test_extreme_draws():
     low = [0, (1 << 21) - 1, 1 << 20, (1 << 20) - 1, 1 << 14, (1 << 15) - 1, *(each << 15 for each in range(1, 32, 6))]
     draws = [octave << 21 | rest for octave in octaves for rest in low]
     draws += [1 << 63 | segment << 15 | place for segment in range(32) for place in (0, 1 << 14, (1 << 15) - 1)]
-    component, found = InverseCdf(), []
-
-    async def bench(context):
-        for draw in draws + [0] * InverseCdf.LATENCY:
-            context.set(component.draw, draw)
-            found.append(context.get(component.sample))
-            await context.tick()
-
-    simulate(component, bench)
-    assert found[InverseCdf.LATENCY :] == [sample(draw) for draw in draws]
+    assert samples_of_draws(draws) == [sample(draw) for draw in draws]
 
 
 @pytest.mark.parametrize(
@@ -163,13 +158,60 @@ def test_a_planted_fault_is_caught(fault):
             assert samples_of(InverseCdfSource(2), 5, 400) == samples(5, 400), "without stalls nothing is to be seen"
 
 
-def test_a_table_entry_one_off_is_caught(monkeypatch):
-    """One place of the coarsest kind: half of the last place of a sample, in a row that one draw in 64 reads."""
-    table = pipeline_module.QUANTILE
-    base = list(table.base)
-    base[384 + 16] += 256
-    monkeypatch.setattr(pipeline_module, "QUANTILE", type(table)(tuple(base), table.slope, table.curve))
-    assert samples_of(InverseCdfSource(1), 5, 400) != samples(5, 400)
+def telling_draws():
+    """For each row, column and direction a draw whose sample changes if that entry is one off."""
+    place = np.arange(1 << 15)
+    odd = 2 * place + 1 - (1 << 15)
+
+    def magnitudes(base, slope, curve):
+        return base + ((slope + (curve * odd >> 13)) * odd >> 17) >> 9
+
+    found = {}
+    for octave in range(44):
+        for segment in range(32 if octave < 4 else 8):
+            row = row_of(octave, segment)
+            entries = np.array([QUANTILE.base[row], QUANTILE.slope[row], QUANTILE.curve[row]])
+            right = magnitudes(*entries)
+            for column, by in itertools.product(range(3), (-1, 1)):
+                differing = np.flatnonzero(magnitudes(*(entries + by * np.eye(3, dtype=int)[column])) != right)
+                if differing.size:
+                    above = 1 << 42 - octave if octave < 43 else 0
+                    found[row, column, by] = above << 21 | segment << 15 | int(differing[0])
+    return found
+
+
+def samples_of_draws(draws):
+    component, found = InverseCdf(), []
+
+    async def bench(context):
+        for draw in draws + [0] * InverseCdf.LATENCY:
+            context.set(component.draw, draw)
+            found.append(context.get(component.sample))
+            await context.tick()
+
+    simulate(component, bench)
+    return found[InverseCdf.LATENCY :]
+
+
+def test_every_entry_of_the_table_is_seen_to_its_last_bit(monkeypatch):
+    """A draw for each entry tells if it is one off; so does the hardware with such an entry planted."""
+    telling = telling_draws()
+    rows = [row_of(octave, segment) for octave in range(44) for segment in range(32 if octave < 4 else 8)]
+    # One slope may be one less and no sample of its segment changes.
+    assert set(itertools.product(rows, range(3), (-1, 1))) - set(telling) == {(384, 1, -1)}
+    draws = list(dict.fromkeys(telling.values()))
+    expected = [sample(draw) for draw in draws]
+    assert samples_of_draws(draws) == expected
+    for column, name in enumerate(("base", "slope", "curve")):
+        values = list(getattr(QUANTILE, name))
+        values[400] += 1
+        faulty = dataclasses.replace(QUANTILE, **{name: tuple(values)})
+        monkeypatch.setattr(pipeline_module, "QUANTILE", faulty)
+        differing = [
+            draw for draw, one, other in zip(draws, samples_of_draws(draws), expected, strict=True) if one != other
+        ]
+        assert telling[400, column, 1] in differing
+        assert all(draw >> 63 == 1 and draw >> 15 & 31 == 16 for draw in differing), "row 400 alone"
 
 
 def test_a_wrong_seed_word_is_caught():
