@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from quietbar import cli, models
+from quietbar import analog, cli, models, noise
 from quietbar.configuration import from_mapping
 from quietbar.contract.errors import ConfigurationError, QuietbarError
 from quietbar.data import load
@@ -223,6 +223,7 @@ def finished(tmp_path_factory):
         "noise.chips=[1, 2]",
         "noise.validation_chips=[3]",
         "sharpness_images=50",
+        'devices={name="pcm", seconds=[20, 86400]}',
         'methods=[{name="base", method="plain"}, {name="SAM", method="sam", grid=[0.05, 0.2]}]',
     ):
         words += ["--set", change]
@@ -242,6 +243,29 @@ def test_a_study_leaves_results_report_and_plot(finished) -> None:
     assert "| base |  | 1 | 80 |" in report and "| 160 |" in report, "gradient evaluations: 20 batches, 4 epochs"
     assert (folder / "report.svg").read_text().startswith("<?xml")
     assert set(correlations(results)) == {"SAM", "ASAM", "SAMSON(2)", "SAMSON(inf)", "layer(inf)"}
+    assert "## Weights held by `pcm`" in report and "| method | strength | seeds | 20 s | 1 day |" in report
+
+
+def test_devices_hold_the_weights_of_what_was_chosen(finished) -> None:
+    """Chip 2 after a day, by hand."""
+    results = json.loads((finished[0] / "results.json").read_text())
+    run = next(run for run in results["runs"] if run["method"] == "base")
+    ages = run["devices"]["accuracy"]
+    assert [age["seconds"] for age in ages] == [20.0, 86_400.0] and all(len(age["accuracies"]) == 2 for age in ages)
+    model = models.create("digits")
+    (weights,) = (
+        path
+        for path in finished[0].glob("training-*/network.pt")
+        if json.loads((path.parent / "result.json").read_text())["settings"]["method"][0] == "plain"
+    )
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    chip = noise.Chip(2, conductance=replace(noise.presets.pcm, seconds=86_400.0))
+    held = analog.convert(model.eval(), chip)
+    test = load("digits").batches("test", 250)
+    assert models.accuracy(held, test) == ages[1]["accuracies"][1]
+    assert ages[0]["accuracies"] != ages[1]["accuracies"]
+    tested = {run["method"]: run["strength"] for run in results["runs"] if "devices" in run}
+    assert tested == results["chosen"]
 
 
 def test_the_strength_with_the_best_validation_accuracy_under_noise_is_chosen(finished) -> None:
@@ -317,6 +341,10 @@ def test_the_recipes_of_the_repository_are_valid(path: Path) -> None:
         ),
         ({"training": {"epochs": 0}}, "training.epochs = 0: must be an integer from 1"),
         ({"data": {"name": "digits", "train": 0}}, "data.train = 0: must be an integer from 1"),
+        ({"devices": {"name": "flash", "seconds": [20]}}, "devices.name = 'flash': must be one of 'exact', 'pcm'"),
+        ({"devices": {"name": "pcm", "seconds": []}}, r"devices.seconds = \[\]: must be at least one time"),
+        ({"devices": {"name": "pcm", "seconds": [60, 30]}}, "devices.seconds = .*: must be ascending"),
+        ({"devices": {"name": "pcm", "seconds": [1, 30]}}, r"devices.seconds\[0\] = 1.0: must be .* at least 20"),
         ({"sharpness_images": 0}, "sharpness_images = 0: must be an integer from 1"),
         ({"epoch": 1}, "epoch = 1: must be absent"),
     ],

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from quietbar.configuration import from_mapping
-from quietbar.contract.errors import require, require_integer
+from quietbar.contract.errors import ConfigurationError, require, require_integer
 from quietbar.contract.seeds import check_seed
 from quietbar.experiment.recipe import HIGH, read_values
+from quietbar.noise import Conductance, presets
 
 
 def _require_number(name: str, value: float, low: float, high: float) -> None:
@@ -143,6 +145,45 @@ class StudyNoise:
 
 
 @dataclass(frozen=True)
+class StudyDevices:
+    """A published model of devices that hold the weights of chosen networks, at several times since programming.
+
+    Batch normalization is folded into the layers; converters are ideal.
+
+    Attributes:
+        name: one that ``quietbar.noise.presets.conductance_by_name`` knows.
+        seconds: times since programming at which accuracy is measured, ascending.
+    """
+
+    name: str
+    seconds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        require(len(self.seconds) > 0, "devices.seconds", list(self.seconds), "at least one time")
+        ascending = all(a < b for a, b in zip(self.seconds, self.seconds[1:], strict=False))
+        require(ascending, "devices.seconds", list(self.seconds), "ascending")
+        for index, seconds in enumerate(self.seconds):
+            with _renamed(f"devices.seconds[{index}]", "conductance.seconds"):
+                self.conductance(seconds)
+
+    def conductance(self, seconds: float) -> Conductance:
+        """The devices so long after programming."""
+        with _renamed("devices.name", "preset"):
+            found = presets.conductance_by_name(self.name)
+        return replace(found, seconds=float(seconds))
+
+
+@contextlib.contextmanager
+def _renamed(name: str, field_name: str) -> Iterator[None]:
+    """Inside, a refusal of ``field_name`` becomes one of ``name``, which is what the user wrote."""
+    try:
+        yield
+    except ConfigurationError as error:
+        field = name if error.field == field_name else error.field
+        raise ConfigurationError(field, error.value, error.allowed) from None
+
+
+@dataclass(frozen=True)
 class StudyRecipe:
     """A comparison of methods of noise-tolerant training.
 
@@ -151,6 +192,7 @@ class StudyRecipe:
         methods: the rows.
         seeds: of the training runs: initial weights (where they are random) and order of the images. Strengths are
             chosen with the first.
+        devices: what else holds the weights of the chosen networks, on ``noise.chips``; None is nothing.
         sharpness_images: training images on which loss sharpness is measured.
         threads: of PyTorch, in each of the processes; sums in another order round otherwise.
     """
@@ -162,6 +204,7 @@ class StudyRecipe:
     training: StudyTraining = field(default_factory=StudyTraining)
     noise: StudyNoise = field(default_factory=StudyNoise)
     seeds: tuple[int, ...] = (1, 2, 3)
+    devices: StudyDevices | None = None
     sharpness_images: int = 1000
     threads: int = 1
 

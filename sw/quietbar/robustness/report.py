@@ -17,10 +17,12 @@ UNIT = "layer(inf)"
 
 
 def markdown(results: Values) -> str:
-    """The tables: test accuracy, loss sharpness, the grids, and how sharpness goes with robustness."""
+    """The tables: test accuracy, devices, loss sharpness, the grids, and how sharpness goes with robustness."""
     study = results["study"]
     parts = [f"# {study['name']}", _about(results)]
     parts.append(_accuracy_table(results))
+    if study["devices"] is not None:
+        parts.append(f"## Weights held by `{study['devices']['name']}`\n\n" + _device_table(results))
     parts.append("## Loss sharpness\n\n" + _sharpness_table(results))
     parts.append("## Grids\n\n" + _grid_table(results))
     parts.append("## Sharpness and robustness\n\n" + _correlation_table(results))
@@ -77,6 +79,26 @@ def _accuracy_table(results: Values) -> str:
         f"\n\nThe last column is the deviation over chips at sigma {results['study']['noise']['choice'][-1]:g}, "
         "mean over seeds. A gradient evaluation is one batch forward and back."
     )
+
+
+def _device_table(results: Values) -> str:
+    times = [_time(seconds) for seconds in results["study"]["devices"]["seconds"]]
+    rows = []
+    for name, runs in _finals(results).items():
+        measured = [run["devices"]["accuracy"] for run in runs if "devices" in run]
+        if measured:
+            ages = [_spread([mean(ages[index]["accuracies"]) for ages in measured]) for index in range(len(times))]
+            rows.append([name, _strength(runs[0]["strength"]), str(len(measured)), *ages])
+    return _table(["method", "strength", "seeds", *times], rows) + (
+        "\n\nAccuracy in % on test images so long after programming, on the same chips; batch normalization folded."
+    )
+
+
+def _time(seconds: float) -> str:
+    """In the largest unit that goes into it, months of 30 days."""
+    units = (("month", 2_592_000), ("day", 86_400), ("h", 3_600), ("s", 1))
+    unit, length = next((each for each in units if seconds >= each[1]), units[-1])
+    return f"{seconds / length:g} {unit}"
 
 
 def _sharpness_table(results: Values) -> str:

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from quietbar import analog
 from quietbar.contract.seeds import derive_seed
 from quietbar.data import Batches, Dataset, crop_and_flip
 from quietbar.experiment.folder import RunFolder, StageResult
 from quietbar.files import atomic_file
 from quietbar.models import accuracy, create, load_pretrained
+from quietbar.noise import Chip
 from quietbar.sharpness import loss_sharpness, method
 from quietbar.training import DivergenceError, cosine, fit
 
@@ -72,17 +74,22 @@ class Runner:
         """Accuracy under noise on test images."""
         return self._measure("test", run, lambda model: {"accuracy": self._sweep(model, "test")})
 
+    def devices(self, run: Run) -> StageResult:
+        """Accuracy on test images with the weights held by the recipe's devices; it has some."""
+        return self._measure("devices", run, self._aging)
+
     def found(self, run: Run) -> dict[str, StageResult]:
         """The stages of a run that are finished, by name."""
         training = self.folder.find("training", self._training_settings(run), ())
         if training is None:
             return {}
-        settings = self._measuring_settings()
-        stages = [training, *(self.folder.find(name, each, (training,)) for name, each in settings.items())]
+        measured = {name: settings for name, settings in self._measuring_settings().items() if settings is not None}
+        stages = [training, *(self.folder.find(name, settings, (training,)) for name, settings in measured.items())]
         return {stage.name: stage for stage in stages if stage is not None}
 
     def _measure(self, name: str, run: Run, measure: Callable[[nn.Module], dict[str, Any]]) -> StageResult:
         training, settings = self.training(run), self._measuring_settings()[name]
+        assert settings is not None
 
         def compute(folder: Path) -> dict[str, Any]:
             return training.values if "diverged" in training.values else measure(self._load(training))
@@ -106,15 +113,22 @@ class Runner:
             "seed": run.seed,
         }
 
-    def _measuring_settings(self) -> dict[str, dict[str, Any]]:
-        """By stage."""
-        noise, data = self.recipe.noise, self.recipe.data
+    def _measuring_settings(self) -> dict[str, dict[str, Any] | None]:
+        """By stage; None of the stage that this study has not."""
+        noise, data, devices = self.recipe.noise, self.recipe.data, self.recipe.devices
         settings: dict[str, Any] = {
             "validation": [noise.sweep, noise.validation_chips, data.validation],
             "sharpness": [SHARPNESS, self.recipe.sharpness_images],
             "test": [noise.sweep, noise.chips, data.test],
+            "devices": None,
         }
-        return {name: {"revision": REVISION, "measured": value} for name, value in settings.items()}
+        if devices is not None:
+            held = [devices.conductance(seconds).to_dict() for seconds in devices.seconds]
+            settings["devices"] = [held, noise.chips, data.test]
+        return {
+            name: None if value is None else {"revision": REVISION, "measured": value}
+            for name, value in settings.items()
+        }
 
     # The work.
 
@@ -193,6 +207,19 @@ class Runner:
         count = min(self.recipe.sharpness_images, len(self.data.train))
         images = self.data.batches("train", MEASURING_BATCH, limit=count)
         return {name: loss_sharpness(model, images, **how) for name, how in SHARPNESS.items()}
+
+    def _aging(self, model: nn.Module) -> dict[str, Any]:
+        """For every time the accuracy on each chip."""
+        devices, images = self.recipe.devices, self._images("test")
+        assert devices is not None
+        ages = []
+        for seconds in devices.seconds:
+            accuracies = []
+            for seed in self.recipe.noise.chips:
+                chip = Chip(seed, conductance=devices.conductance(seconds))
+                accuracies.append(accuracy(analog.convert(model, chip), images))
+            ages.append({"seconds": seconds, "accuracies": accuracies})
+        return {"accuracy": ages}
 
     def _images(self, split: str) -> Batches:
         wanted: int | None = getattr(self.recipe.data, split)

@@ -49,6 +49,11 @@ class Study:
         """What knows where a run's results are."""
         return Runner(self.recipe, self.data, self.folder, lambda text: None)
 
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The stages that meet test images."""
+        return ("test",) if self.recipe.devices is None else ("test", "devices")
+
     def execute(self, jobs: int = 1) -> dict[str, Any]:
         """Do all that is not done yet and return :meth:`results`.
 
@@ -70,7 +75,7 @@ class Study:
                 found, strength = self.chosen(method)
                 if found:
                     final.append(Run(method, strength, seed))
-        self._carry_out(final, ("validation", "sharpness", "test"), jobs)
+        self._carry_out(final, ("validation", "sharpness", *self.tests), jobs)
         return self.results()
 
     def chosen(self, method: StudyMethod) -> tuple[bool, float | None]:
@@ -107,7 +112,7 @@ class Study:
                 for seed in self.recipe.seeds:
                     stages = self.runner.found(Run(method, each, seed))
                     if found and each == strength:
-                        complete &= {"sharpness", "test"} <= set(stages)
+                        complete &= {"sharpness", *self.tests} <= set(stages)
                     if stages:
                         values = {name: stage.values for name, stage in stages.items()}
                         runs.append({"method": method.name, "strength": each, "seed": seed, **values})
