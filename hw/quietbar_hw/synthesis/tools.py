@@ -1,0 +1,74 @@
+"""Yosys and nextpnr called in a folder of their own, their answers read from the JSON that they write."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from quietbar import toolchain
+from quietbar.contract import QuietbarError
+
+
+class SynthesisError(QuietbarError):
+    """A tool refused the design; the message ends with its last lines."""
+
+
+def run_yosys(script: Sequence[str], folder: Path, subject: str) -> dict[str, int]:
+    """Run the commands in ``folder`` and count the cells that come out, by type.
+
+    Counts depend on Yosys' version: quote it with them.
+
+    Raises:
+        MissingToolError: there is no Yosys that will do.
+        SynthesisError: Yosys refused; the message names ``subject``.
+    """
+    yosys = toolchain.yosys().require()
+    # The log of the wheel's Yosys loses text after ABC when it is redirected; a file of its own does not.
+    commands = [*script, "tee -q -o stat.json stat -json"]
+    command = [str(yosys), "-q", "-p", "; ".join(commands)]
+    done = subprocess.run(command, cwd=folder, env=toolchain.environment(), capture_output=True, text=True)
+    report = folder / "stat.json"
+    if done.returncode or not report.exists():
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
+        raise SynthesisError(f"Yosys refused {subject}: {last}")
+    cells: dict[str, int] = json.loads(report.read_text())["design"]["num_cells_by_type"]
+    return cells
+
+
+def run_nextpnr(tool: toolchain.Tool, arguments: Sequence[str], folder: Path, subject: str) -> dict[str, Any]:
+    """Place and route, and return nextpnr's report: ``fmax``, ``utilization``, ``critical_paths``.
+
+    Raises:
+        MissingToolError: this nextpnr is not there.
+        SynthesisError: the design does not fit, or could not be routed.
+    """
+    command = [str(tool.require()), *arguments, "--report", "report.json", "--timing-allow-fail", "--quiet"]
+    done = subprocess.run(command, cwd=folder, env=toolchain.environment(), capture_output=True, text=True)
+    report = folder / "report.json"
+    if done.returncode or not report.exists():
+        errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR")]
+        raise SynthesisError(f"{tool.name} refused {subject}: {'; '.join(errors) or done.stderr[-500:]}")
+    found: dict[str, Any] = json.loads(report.read_text())
+    report.unlink()
+    return found
+
+
+def fmax(report: dict[str, Any]) -> float:
+    """The fastest clock of a report, in MHz: that of its slowest clock domain."""
+    return round(min(clock["achieved"] for clock in report["fmax"].values()), 1)
+
+
+def critical_path(report: dict[str, Any]) -> list[str]:
+    """The slowest path between registers, one line a step: delay in ns, kind, where it ends."""
+    paths = [path for path in report["critical_paths"] if "async" not in path["from"] + path["to"]]
+    if not paths:
+        return []
+    slowest = max(paths, key=lambda path: sum(step["delay"] for step in path["path"]))
+    return [
+        f"{step['delay']:.2f} {step['type']} {step['to']['cell']} {step['to']['port']}"
+        for step in slowest["path"]
+        if step["delay"] > 0
+    ]

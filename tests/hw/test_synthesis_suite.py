@@ -1,0 +1,139 @@
+"""The watched designs: the pin harness keeps all of a design, memories leave standard cells whole, regressions show."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from quietbar.cli import main
+from quietbar.contract import ConfigurationError
+from quietbar_hw.simulation import pack
+from quietbar_hw.stream import Queue, Resize
+from quietbar_hw.synthesis import SynthesisError, targets
+from quietbar_hw.synthesis.cells import LIBERTY_VARIABLE, liberty, memory_bits, standard_cells
+from quietbar_hw.synthesis.designs import DESIGNS
+from quietbar_hw.synthesis.harness import PinHarness
+from quietbar_hw.synthesis.suite import TARGETS, figures, regressions, table
+from quietbar_hw.synthesis.tools import critical_path
+from quietbar_hw.verilog import ports
+
+BASELINE = Path(__file__).parents[2] / "hw/synth/baseline.json"
+
+RESULTS = {
+    "core": {
+        "ecp5": {
+            "resources": {"LUT4": 1000, "carry": 0},
+            "fmax_mhz": {"min": 100.0, "median": 110.0, "max": 120.0, "seeds": {"1": 100.0}},
+            "lut4_per_multiplier": 10.0,
+        },
+        "cells": {"area_um2": 5000.0, "cells": 100, "memory_bits": 64, "fmax_mhz": 200.0},
+    }
+}
+
+TINY_LIBRARY = """
+library(tiny) {
+  cell(INV) { area : 1; pin(A) { direction : input; } pin(Y) { direction : output; function : "A'"; } }
+  cell(NAND) { area : 2; pin(A) { direction : input; } pin(B) { direction : input; }
+    pin(Y) { direction : output; function : "(A B)'"; } }
+  cell(FLOP) { area : 5; ff(IQ, IQN) { clocked_on : "C"; next_state : "D"; }
+    pin(C) { direction : input; clock : true; } pin(D) { direction : input; }
+    pin(Q) { direction : output; function : "IQ"; } }
+}
+"""
+
+
+def changed(path, value):
+    results = copy.deepcopy(RESULTS)
+    place = results
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return results
+
+
+def test_equal_results_are_no_regression():
+    assert list(regressions(RESULTS, RESULTS)) == []
+    assert len(list(table(RESULTS))) == 2
+    assert figures(RESULTS)["core", "ecp5", "fmax"] == 110.0
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (("core", "ecp5", "resources", "LUT4"), 1021, "core, ecp5: LUT4 1000 -> 1021 (+2.1%)"),
+        (("core", "ecp5", "resources", "carry"), 1, "core, ecp5: carry 0 -> 1 (new)"),
+        (("core", "ecp5", "fmax_mhz", "median"), 101.0, "core, ecp5: fmax 110 -> 101 (-8.2%)"),
+        (("core", "cells", "area_um2"), 5200.0, "core, cells: area_um2 5000 -> 5200 (+4.0%)"),
+    ],
+)
+def test_what_has_become_worse_is_told(path, value, told):
+    assert list(regressions(changed(path, value), RESULTS)) == [told]
+
+
+def test_what_has_become_better_is_no_regression():
+    assert list(regressions(changed(("core", "ecp5", "resources", "LUT4"), 500), RESULTS)) == []
+
+
+def test_the_harness_has_four_pins_and_keeps_every_register_of_the_design(tmp_path):
+    component = Resize(8, 1, 8)
+    assert [port["name"] for port in ports(PinHarness(component))] == ["clk", "rst", "shift_in", "shift_out"]
+    bare = targets.ecp5(component, tmp_path, seeds=(), frequency=100)["resources"]
+    file = targets.write_verilog_of(PinHarness(component), tmp_path, "harness")
+    cells = targets.run_yosys([f"read_verilog {file}", "synth_ecp5 -top harness"], tmp_path, file)
+    port_bits = 8 + 64 + 4
+    assert cells["TRELLIS_FF"] == bare["flip-flops"] + port_bits
+    assert pack([1], 8) == 1
+
+
+def test_memories_leave_standard_cells_and_their_bits_are_counted(tmp_path, monkeypatch):
+    library = tmp_path / "tiny.lib"
+    library.write_text(TINY_LIBRARY)
+    monkeypatch.setattr("quietbar_hw.synthesis.cells.toolchain.static_timing", lambda: MISSING)
+    shallow, deep = (standard_cells(Queue(8, depth), tmp_path, library=library, frequency=100) for depth in (16, 32))
+    assert shallow["memory_bits"] == 16 * 8
+    assert deep["memory_bits"] == 32 * 8
+    assert 0 < shallow["area_um2"] < deep["area_um2"] < 1.5 * shallow["area_um2"], "addresses grow, words do not count"
+    assert memory_bits("") == 0
+
+
+class MISSING:
+    found = False
+
+
+def test_a_liberty_file_that_is_not_there_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv(LIBERTY_VARIABLE, str(tmp_path / "none.lib"))
+    with pytest.raises(SynthesisError, match=r"QUIETBAR_LIBERTY = '.*none.lib': must be a Liberty file"):
+        liberty()
+
+
+def test_the_critical_path_is_the_longest_one():
+    def path(*delays):
+        end = {"cell": "b", "port": "D"}
+        return {"from": "posedge clk", "to": "posedge clk", "path": [
+            {"delay": delay, "type": "logic", "to": end} for delay in delays]}  # fmt: skip
+
+    report = {"critical_paths": [path(1.0, 2.0), path(4.0), {**path(9.0), "from": "<async>"}]}
+    assert critical_path(report) == ["4.00 logic b D"]
+
+
+def test_the_command_refuses_unknown_names(capsys):
+    assert main(["synth", "--design", "nonsense"]) == 2
+    assert "design = 'nonsense'" in capsys.readouterr().err
+    assert main(["synth", "--target", "gowin"]) == 2
+    assert "--target = 'gowin'" in capsys.readouterr().err
+
+
+def test_the_baseline_knows_every_watched_design():
+    stored = json.loads(BASELINE.read_text())
+    assert {"command", "tools", "results"} <= set(stored)
+    for name, design in DESIGNS.items():
+        assert set(design.targets) <= set(TARGETS)
+        assert set(stored["results"][name]) == set(design.targets), name
+
+
+def test_an_unknown_design_is_refused(tmp_path):
+    from quietbar_hw.synthesis.suite import run_suite
+
+    with pytest.raises(ConfigurationError, match="design = 'other'"):
+        run_suite(["other"], TARGETS, (), tmp_path)
