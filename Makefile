@@ -50,7 +50,7 @@ cosim: setup ## compare the RTL with the reference, bit for bit
 accuracy: setup ## accuracy with every bit taken from the RTL
 	@$(BIN)/quietbar accuracy $(RECIPE)
 
-synth: verilog ## resources of the engines in build/verilog, counted by Yosys
+synth: setup ## synthesise, place and time the watched designs, and compare with hw/synth/baseline.json
 	@$(BIN)/quietbar synth
 
 bench: setup ## speed of the engines, measured on this machine

@@ -11,7 +11,7 @@ import re
 import subprocess
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,8 @@ def ports(component: Any) -> list[dict[str, Any]]:
 
 def parameters(component: Any) -> dict[str, Any]:
     """The configuration objects of a component as plain values."""
-    return {name: getattr(component, name).to_dict() for name in ("config", "folding") if hasattr(component, name)}
+    found = {name: getattr(component, name) for name in ("config", "folding") if hasattr(component, name)}
+    return {name: value.to_dict() if hasattr(value, "to_dict") else asdict(value) for name, value in found.items()}
 
 
 def to_verilog(component: Any, name: str) -> str:

@@ -78,7 +78,7 @@ def standard_cells(component: Any, folder: Path, *, library: Path, frequency: fl
         "expose @ram %ci1 @ram %d",
         "delete @ram",
         "setundef -undriven -expose",
-        "synth -flatten -top top",
+        "synth -noabc -flatten -top top",
         "dfflibmap -liberty cells.lib",
         f"abc -D {picoseconds} -liberty cells.lib -constr abc.constr",
         "setundef -zero",

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from quietbar.contract import BlockConfig, CrossbarConfig, IntegerFormat
+from quietbar.contract.engine import REFERENCE
 
 from ..arithmetic import Requantizer
 from ..conv import MatrixVectorUnit
 from ..crossbar.folding import CrossbarFolding
 from ..crossbar.top import AxiCrossbar
 from ..denoiser import AxiDenoiser, Folding
-from ..gaussian import GaussianSource
+from ..engine.core import EngineCore
+from ..gaussian import GaussianSource, InverseCdfSource
+from ..registers import RegisterBank
+from ..registers.model import Field, Register, RegisterMap
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,26 @@ class Watched:
 
 
 CORE_STAGE = BlockConfig(32, 8, 32, 32, kernel="dense").stage("spatial")
-REFERENCE = BlockConfig(16, 4, 32, 32, kernel="depthwise", mode="sampling")
-REFERENCE_FOLDING = Folding.choose(REFERENCE, lanes=8)
+DENOISER = BlockConfig(16, 4, 32, 32, kernel="depthwise", mode="sampling")
+DENOISER_FOLDING = Folding.choose(DENOISER, lanes=8)
 SMALLEST = BlockConfig(4, 1, 8, 8)
 SMALLEST_FOLDING = Folding.choose(SMALLEST, lanes=1, cycles_per_pixel=64)
+CONTROL_REGISTERS = RegisterMap(
+    name="control",
+    registers=tuple(
+        Register(
+            name=f"register_{number}",
+            address=4 * number,
+            width=32,
+            fields=(
+                Field(name="setting", low=0, width=24, output=True),
+                Field(name="event", low=24, width=8, on_write="one_clears", set_by_hardware=True, interrupt=True),
+            ),
+        )
+        for number in range(16)
+    ),
+    windows=(),
+)
 
 DESIGNS: dict[str, Watched] = {
     "spatial_core": Watched(
@@ -61,12 +81,18 @@ DESIGNS: dict[str, Watched] = {
         frequency=150.0,
         goal=Goal(mhz=125, lut4_per_multiplier=38),
     ),
+    "engine": Watched(
+        "reference engine: all blocks of a network, Gaussian source in, without its registers",
+        lambda: EngineCore(REFERENCE),
+        ("ecp5", "xilinx7"),
+        multipliers=REFERENCE.multipliers,
+        goal=Goal(mhz=110, lut4_per_multiplier=45),
+    ),
     "denoiser": Watched(
         "denoiser of 16 x 32 x 32, hidden 4, sampling, 8 lanes, Gaussian source in",
-        lambda: AxiDenoiser(REFERENCE, REFERENCE_FOLDING),
+        lambda: AxiDenoiser(DENOISER, DENOISER_FOLDING),
         ("ecp5", "xilinx7", "cells"),
-        multipliers=REFERENCE_FOLDING.multipliers(REFERENCE),
-        goal=Goal(mhz=110, lut4_per_multiplier=45),
+        multipliers=DENOISER_FOLDING.multipliers(DENOISER),
     ),
     "smallest_denoiser": Watched(
         "denoiser of 4 x 8 x 8, hidden 1, mean, 1 lane, one multiplier a stage",
@@ -77,6 +103,14 @@ DESIGNS: dict[str, Watched] = {
     ),
     "gaussian_source": Watched(
         "Box-Muller, two samples a cycle", lambda: GaussianSource(1), ("ecp5", "xilinx7", "cells")
+    ),
+    "inverse_cdf_source": Watched(
+        "inverse CDF, two samples a cycle", lambda: InverseCdfSource(2), ("ecp5", "xilinx7", "cells")
+    ),
+    "register_bank": Watched(
+        "16 registers of a setting and of events behind AXI4-Lite",
+        lambda: RegisterBank(CONTROL_REGISTERS),
+        ("ecp5", "xilinx7", "cells"),
     ),
     "crossbar": Watched(
         "crossbar tile of 64 x 64, 8 rows a cycle",
