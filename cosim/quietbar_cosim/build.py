@@ -177,11 +177,13 @@ def _port_header(design: Design) -> str:
     for stream, name in (("s_axis", "INPUT"), ("m_axis", "OUTPUT"), ("s_axis_cfg", "CONFIGURATION")):
         present = design.has(f"{stream}_tdata")
         lines.append(f"#define HAS_{name} {int(present)}")
-        lines.append(f"#define HAS_{name}_LAST {int(design.has(f'{stream}_tlast'))}")
+        for member in ("last", "id", "user"):
+            lines.append(f"#define HAS_{name}_{member.upper()} {int(design.has(f'{stream}_t{member}'))}")
         bits = design.stream_bits(stream) if present else 8
         lines.append(f"#define {name}_BYTES {(bits + 7) // 8}")
         lines.append(f"#define {name}_TOP_MASK {(1 << ((bits - 1) % 8 + 1)) - 1}")
     lines.append(f"#define HAS_ERROR {int(design.has('error'))}")
+    lines.append(f"#define HAS_REGISTERS {int(design.has('s_axil_awvalid'))}")
     return "\n".join(lines) + "\n"
 
 

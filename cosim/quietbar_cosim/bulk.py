@@ -1,8 +1,8 @@
 """The bulk runner: millions of cycles of the RTL, no Python in the clock loop.
 
 A :class:`Simulator` is one instance of a verilated design (any top with streams ``s_axis_cfg``, ``s_axis`` and
-``m_axis``, see ``harness/bulk.cpp``). It is given whole buffers of beats and gives one back. The interpreter's lock is
-released meanwhile, so instances in several threads use several cores.
+``m_axis``, and maybe an AXI4-Lite port ``s_axil``, see ``harness/bulk.cpp``). It is given whole buffers of beats and
+gives one back. The interpreter's lock is released meanwhile, so instances in several threads use several cores.
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ from .rules import StreamError
 from .stalls import KINDS, NO_STALLS, Stalls
 
 Bytes = NDArray[np.uint8]
+Accesses = NDArray[np.uint32]
 
 PATIENCE = 1_000_000
 """Cycles without a transfer after which a run is given up."""
 RESET_CYCLES = 3
 DRAIN_CYCLES = 64
 """Cycles after the last expected beat in which none may follow."""
+
+NO_ANSWER = 0xFF
+"""In place of an AXI response."""
 
 
 class _Pattern(ctypes.Structure):
@@ -54,6 +58,7 @@ class _Request(ctypes.Structure):
         ("patience", ctypes.c_uint64),
         ("reset_cycles", ctypes.c_uint64),
         ("drain_cycles", ctypes.c_uint64),
+        ("id", ctypes.c_uint64),
     )
 
 
@@ -112,6 +117,7 @@ class Simulator:
         output_stalls: Stalls = NO_STALLS,
         reset: bool = False,
         patience: int = PATIENCE,
+        identifier: int = 0,
     ) -> Run:
         """Configure, send ``beats``, and take ``output_beats`` of them.
 
@@ -124,9 +130,11 @@ class Simulator:
             input_stalls, output_stalls: patterns at the two ends; configuration is sent without stalls.
             reset: whether to reset the design first.
             patience: cycles without any transfer after which the run is given up.
+            identifier: ``tid`` of all beats, where streams have it.
 
         Raises:
-            StreamError: nothing moved, a stream rule was broken, a beat too many came, or ``error`` was raised.
+            StreamError: nothing moved, a stream rule was broken, a beat too many came, a frame was marked bad by
+                ``tuser``, or ``error`` was raised.
         """
         require(self._instance is not None, "simulator", "closed", "open")
         require_integer("frame_beats", frame_beats, 1, 2**62)
@@ -150,12 +158,48 @@ class Simulator:
             patience,
             RESET_CYCLES if reset else 0,
             DRAIN_CYCLES if self.design.has("s_axis_tdata") else 0,
+            identifier,
         )
         outcome = _Outcome()
         self._library.quietbar_run(self._instance, ctypes.byref(request), ctypes.byref(outcome))
         if outcome.status:
             raise _failure(request, outcome)
         return Run(output, outcome.cycles, outcome.configuration_cycles)
+
+    def access(self, accesses: Accesses, patience: int = PATIENCE) -> int:
+        """Read and write over the AXI4-Lite port, one after the other, up to the first access that fails.
+
+        Args:
+            accesses: uint32 (count, 4): address, data, whether it writes, response; what is read is put in the second,
+                the answer in the last, `NO_ANSWER` if none came.
+            patience: cycles after which an access counts as not answered.
+
+        Returns:
+            How many were answered with OKAY; if not all were, the one at that place was not.
+        """
+        require(self._instance is not None, "simulator", "closed", "open")
+        require(self.design.has("s_axil_awvalid"), "design", self.design.top, "one with an AXI4-Lite port s_axil")
+        good = accesses.dtype == np.uint32 and accesses.ndim == 2 and accesses.shape[1] == 4
+        good = good and accesses.flags.c_contiguous
+        require(
+            good, "accesses", f"{accesses.dtype} of shape {accesses.shape}", "contiguous uint32 of shape (count, 4)"
+        )
+        done: int = self._library.quietbar_access(self._instance, accesses.ctypes.data, len(accesses), patience)
+        return done
+
+    def bare(self, beats: Bytes, *, frame_beats: int, patience: int = 1 << 40) -> Run:
+        """As many beats out as in, through a loop that checks nothing and never stalls: the yardstick of `run`.
+
+        ``tid`` stays what the last run gave it; ``patience`` bounds all cycles.
+        """
+        require(self._instance is not None, "simulator", "closed", "open")
+        sent = self._input(beats)
+        output = np.empty((len(sent), self._bytes("m_axis")), dtype=np.uint8)
+        request = _Request(
+            input=sent.ctypes.data, input_beats=len(sent), input_frame_beats=frame_beats, patience=patience
+        )
+        request.output, request.output_beats = output.ctypes.data, len(sent)
+        return Run(output, self._library.quietbar_bare(self._instance, ctypes.byref(request)), 0)
 
     def close(self) -> None:
         """Free the instance."""
@@ -193,6 +237,10 @@ def _load(path: Path) -> Any:
     library.quietbar_close.restype = None
     library.quietbar_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
     library.quietbar_run.restype = None
+    library.quietbar_access.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)
+    library.quietbar_access.restype = ctypes.c_uint64
+    library.quietbar_bare.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+    library.quietbar_bare.restype = ctypes.c_uint64
     return library
 
 
@@ -222,5 +270,7 @@ def _failure(request: _Request, outcome: _Outcome) -> StreamError:
         5: ("m_axis_tlast", f"changed while stalled: {position}"),
         6: ("m_axis_tlast", f"is wrong on {position}"),
         7: ("m_axis_tvalid", f"offers a beat after the last expected one: {request.output_beats} were"),
+        8: ("m_axis_tuser", f"marks a bad frame: {position}"),
+        9: ("m_axis_tid", f"is not {request.id}: {position}"),
     }[outcome.status]
     return StreamError(signal, outcome.cycle, what)

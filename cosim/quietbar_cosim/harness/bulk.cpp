@@ -1,7 +1,8 @@
 // The bulk runner: drives one design from buffers and captures what it answers, with no Python in the clock loop.
 //
 // The design has streams s_axis_cfg (configuration), s_axis (input) and m_axis (output), any of which may be missing, a
-// clock `clk`, a synchronous reset `rst`, and maybe an output `error`. ports.h, written at build time, says which.
+// clock `clk`, a synchronous reset `rst`, and maybe an output `error` and an AXI4-Lite port s_axil. Streams may have
+// tlast, tid and, the output, tuser, which marks bad frames. ports.h, written at build time, says what there is.
 // Each cycle: the outputs settle with the clock low, both ends look at them, the clock rises, both ends drive anew.
 // The Python side is quietbar_cosim/bulk.py; the structures below are mirrored there, field by field.
 
@@ -82,7 +83,11 @@ enum Status : uint32_t {
     LAST_CHANGED = 5,
     LAST_WRONG = 6,
     SURPLUS = 7,
+    BAD_FRAME = 8,
+    ID_WRONG = 9,
 };
+
+constexpr uint32_t NO_ANSWER = 0xFF;  // in place of an AXI response
 
 }  // namespace
 
@@ -103,6 +108,14 @@ struct Request {
     uint64_t patience;                   // cycles without a transfer after which to give up
     uint64_t reset_cycles;               // 0: go on from where the last run ended
     uint64_t drain_cycles;               // in which no further beat may come
+    uint64_t id;                         // tid of all beats, in and out
+};
+
+struct Access {                          // of the AXI4-Lite port
+    uint32_t address;
+    uint32_t data;                       // to write; what was read
+    uint32_t write;
+    uint32_t response;
 };
 
 struct Outcome {
@@ -132,7 +145,67 @@ class Simulator {
         if (configure(request, outcome)) stream(request, outcome);
     }
 
+    // Accesses one after the other up to the first that is refused or not answered; how many were fine.
+    uint64_t access(Access* accesses, uint64_t count, uint64_t patience) {
+        for (uint64_t number = 0; number < count; ++number) {
+            accesses[number].response = access(accesses[number], patience);
+            if (accesses[number].response) return number;
+        }
+        return count;
+    }
+
+    // The yardstick of this runner's speed: nothing but the model, its input, and its output. Cycles that it took.
+    uint64_t bare(const Request& request) {
+        uint64_t cycles = 0;
+#if HAS_INPUT && HAS_OUTPUT
+        uint64_t taken = 0, left = 0;
+        top_->m_axis_tready = 1;
+        while (left < request.output_beats && cycles < request.patience) {
+            top_->s_axis_tvalid = taken < request.input_beats;
+            if (taken < request.input_beats) {
+                put(top_->s_axis_tdata, request.input + taken * INPUT_BYTES, INPUT_BYTES);
+#if HAS_INPUT_LAST
+                top_->s_axis_tlast = (taken + 1) % request.input_frame_beats == 0;
+#endif
+            }
+            settle();
+            taken += top_->s_axis_tvalid && top_->s_axis_tready;
+            if (top_->m_axis_tvalid) get(top_->m_axis_tdata, request.output + left++ * OUTPUT_BYTES, OUTPUT_BYTES);
+            edge();
+            ++cycles;
+        }
+        idle();
+#endif
+        return cycles;
+    }
+
   private:
+    uint32_t access(Access& access, uint64_t patience) {
+#if HAS_REGISTERS
+        top_->s_axil_awaddr = top_->s_axil_araddr = access.address;
+        top_->s_axil_wdata = access.data;
+        top_->s_axil_wstrb = 0xF;
+        top_->s_axil_bready = top_->s_axil_rready = 1;
+        bool address = access.write, data = access.write, reading = !access.write;
+        for (uint64_t cycle = 0; cycle < patience; ++cycle) {
+            top_->s_axil_awvalid = address;
+            top_->s_axil_wvalid = data;
+            top_->s_axil_arvalid = reading;
+            settle();
+            address &= !top_->s_axil_awready;
+            data &= !top_->s_axil_wready;
+            reading &= !top_->s_axil_arready;
+            const bool written = top_->s_axil_bvalid, read = top_->s_axil_rvalid;
+            const uint32_t response = access.write ? top_->s_axil_bresp : top_->s_axil_rresp;
+            if (read) access.data = top_->s_axil_rdata;
+            edge();
+            if (access.write ? written : read) return response;
+        }
+        top_->s_axil_awvalid = top_->s_axil_wvalid = top_->s_axil_arvalid = 0;
+#endif
+        return NO_ANSWER;
+    }
+
     void settle() {
         top_->clk = 0;
         top_->eval();
@@ -203,6 +276,9 @@ class Simulator {
     // Sends the input and takes the output, both ends stalling as asked.
     void stream(const Request& request, Outcome& outcome) {
         outcome.phase = 1;
+#if HAS_INPUT_ID
+        top_->s_axis_tid = request.id;
+#endif
         Stalls input_stalls(request.input_stalls), output_stalls(request.output_stalls);
         bool offering = false, taking = false, waiting = false, waiting_last = false;
         uint8_t data[OUTPUT_BYTES], waiting_data[OUTPUT_BYTES];
@@ -234,6 +310,12 @@ class Simulator {
                     const uint64_t position = outcome.output_taken % request.output_frame_beats;
                     if (last != (position == request.output_frame_beats - 1)) return fail(outcome, LAST_WRONG);
                 }
+#endif
+#if HAS_OUTPUT_ID
+                if (top_->m_axis_tid != request.id) return fail(outcome, ID_WRONG);
+#endif
+#if HAS_OUTPUT_USER
+                if (top_->m_axis_tuser) return fail(outcome, BAD_FRAME);
 #endif
                 if (waiting && std::memcmp(data, waiting_data, OUTPUT_BYTES)) return fail(outcome, DATA_CHANGED);
                 if (waiting && last != waiting_last) return fail(outcome, LAST_CHANGED);
@@ -311,6 +393,14 @@ void quietbar_close(void* simulator) { delete static_cast<Simulator*>(simulator)
 
 void quietbar_run(void* simulator, const Request* request, Outcome* outcome) {
     static_cast<Simulator*>(simulator)->run(*request, *outcome);
+}
+
+uint64_t quietbar_access(void* simulator, Access* accesses, uint64_t count, uint64_t patience) {
+    return static_cast<Simulator*>(simulator)->access(accesses, count, patience);
+}
+
+uint64_t quietbar_bare(void* simulator, const Request* request) {
+    return static_cast<Simulator*>(simulator)->bare(*request);
 }
 
 }
