@@ -1,7 +1,7 @@
 """Export a bundle as the image of an engine: memory contents, descriptors, and a C header with both and a loader.
 
-The engine is the reference one, or that of --engine, a JSON file with the fields of EngineConfig; a bundle too large for
-it is refused with what would fit.
+The engine is the reference one, or that of --engine, a JSON file with the fields of EngineConfig; a bundle too large
+for it is refused with what would fit.
 """
 
 from __future__ import annotations
