@@ -32,6 +32,8 @@ TRANSFERS = 1000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.add_argument("what", nargs="?", default="blocks", help="blocks (with the tile) or engine (%(default)s)")
+    parser.add_argument("--sessions", type=int, default=1, help="of engines, from the seed on (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of integers, stalls and noise (%(default)s)")
     parser.add_argument("--bundle", type=Path, help="compare the denoising blocks of this bundle")
     parser.add_argument("--tap", action="append", metavar="NAME", help="only this tap of the bundle (repeatable)")
@@ -54,6 +56,9 @@ def execute(arguments: argparse.Namespace) -> int:
     seed, tier = arguments.seed, arguments.tier
     check_seed(seed, "--seed")
     require_choice("--tier", tier, TIERS)
+    require_choice("WHAT", arguments.what, ("blocks", "engine"))
+    if arguments.what == "engine":
+        return _sessions(seed, arguments.sessions)
     require(not arguments.tap or arguments.bundle is not None, "--tap", arguments.tap, "left out without --bundle")
     if arguments.gaussian is not None:
         require(arguments.bundle is None, "--bundle", str(arguments.bundle), "left out with --gaussian")
@@ -78,6 +83,32 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.gaussian is not None:
         rows.append(["all", *(f"{sum(int(row[place].replace(',', '')) for row in rows):,}" for place in range(1, 5))])
     print(text_table(header, rows))
+    return 0
+
+
+def _sessions(first: int, count: int) -> int:
+    """Sessions with random engines, and what they covered."""
+    from quietbar.contract.errors import require_integer
+    from quietbar.experiment.results import text_table
+    from quietbar_cosim.coverage import Coverage
+    from quietbar_cosim.engine_checks import SessionError, check, observe
+    from quietbar_cosim.engine_coverage import REQUIRED, collect
+    from quietbar_cosim.engine_sessions import random_session
+
+    require_integer("--sessions", count, 1, 1 << 16)
+    coverage, rows = Coverage(REQUIRED), []
+    try:
+        for seed in range(first, first + count):
+            session = random_session(seed)
+            observations = observe(session)
+            rows.append([str(seed), str(len(session.steps)), f"{check(session, observations):,}"])
+            collect(coverage, session, observations)
+    except SessionError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(text_table(["session", "steps", "beats compared, all equal"], rows))
+    print()
+    print(text_table(["exercised", "bins", "hits"], coverage.rows()))
     return 0
 
 
