@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from quietbar.estimates import ASSUMPTIONS, CONSTANTS, Hardware, LayerShape, est
 from quietbar.models import create
 from quietbar.noise import Chip
 
+ROOT = Path(__file__).parents[2]
 EIGHT = Interface(Converter(8), Converter(8))
 ROUND = Hardware(
     tile_rows=64,
@@ -177,7 +179,10 @@ def test_bad_arguments_are_refused_by_name(call, message):
 
 def test_the_command_prints_the_table_with_its_assumptions_and_sources(capsys, tmp_path):
     path = tmp_path / "estimate.json"
-    assert main(["estimate", "recipes/digits.toml", "--rows", "64", "--slice-bits", "1", "--json", str(path)]) == 0
+    assert (
+        main(["estimate", str(ROOT / "recipes/digits.toml"), "--rows", "64", "--slice-bits", "1", "--json", str(path)])
+        == 0
+    )
     printed = capsys.readouterr().out
     for text in ("stage1.conv", "Assumptions:", *ASSUMPTIONS, "ISAAC", "Horowitz"):
         assert text in printed
