@@ -56,8 +56,8 @@ def test_reading_out_gives_the_same_bits(shape, dtype, seed, image, grid, parts,
         dimension = -1 if len(shape) == 2 else 1
         gain = 1 + values_of((shape[dimension],), dtype, 1).nan_to_num(0.1, 0.1, 0.1).clamp(-2, 2) / 10
         columns = Columns(gain if parts & 2 else None, gain - 1, dimension)
-    spread = values_of(shape, dtype, 7).abs() if parts & 4 else None
-    noise = Noise(0.37, seed, image, spread) if parts & 8 else None
+    variance = values_of(shape, dtype, 7) if parts & 4 else None
+    noise = Noise(0.37, seed, image, variance) if parts & 8 else None
 
     expected, expected_inside = result.clone(), torch.zeros(shape, dtype=torch.bool)
     readout._read_out_by_torch(expected, noise, grid, columns, True, expected_inside)
@@ -123,11 +123,19 @@ def test_an_image_without_a_batch_is_read_out_as_image_of_a_batch():
     [
         ("std::floor(value * grid.inverse + T(0.5))", "std::nearbyint(value * grid.inverse)"),
         ("z = (z ^ (z >> 27)) * 0x94D049BB133111EBu", "z = (z ^ (z >> 28)) * 0x94D049BB133111EBu"),
-        ("T(noise[k]) * spread[at + k]", "T(noise[k]) * spread[k]"),
+        ("given = variance[at + k]", "given = variance[k]"),
+        ("given < T(0) ? T(0) : given", "given"),
         ("const int64_t count = std::min(size - start, BLOCK * PARTS)", "const int64_t count = size - start - 1"),
         ("column = place % columns", "column = (place + 1) % columns"),
     ],
-    ids=["other rounding", "other mixing", "spread of another image", "last element forgotten", "next column"],
+    ids=[
+        "other rounding",
+        "other mixing",
+        "variance of another image",
+        "rounding below zero",
+        "last element forgotten",
+        "next column",
+    ],
 )
 def test_a_fault_planted_in_the_kernels_is_caught(monkeypatch, tmp_path, sound, faulty):
     source = build.SOURCE.read_text()
@@ -142,7 +150,7 @@ def test_a_fault_planted_in_the_kernels_is_caught(monkeypatch, tmp_path, sound, 
         result = torch.arange(30.0).view(3, 2, 5) / 4
         expected = result.clone()
         columns = Columns(torch.tensor([0.5, 2.0]), torch.tensor([1.0, -1.0]))
-        arguments = (Noise(1.0, 5, 2, result.clone()), Grid.signed(6, 15.5), columns, True, None)
+        arguments = (Noise(1.0, 5, 2, result - 3), Grid.signed(6, 15.5), columns, True, None)
         readout._read_out_by_torch(expected, *arguments)
         readout._read_out(result, *arguments)
         grid, halves = Grid(1.0, -8, 8), torch.tensor([0.5, 1.5, 2.5])

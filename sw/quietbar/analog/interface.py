@@ -11,6 +11,7 @@ from quietbar.configuration import from_mapping, to_mapping
 from quietbar.contract.errors import ConfigurationError, require, require_choice, require_integer
 
 from .grid import MOST_BITS
+from .wires import Wires
 
 RANGES = ("max", "percentile", "std")
 SIGNS = ("auto", "signed", "unsigned")
@@ -72,6 +73,7 @@ class Interface:
         tile_columns: most columns of an array; None is no limit. Results do not depend on it, estimates and IR drop do.
         adc_gain: standard deviation over an array's columns of the relative gain error of their ADCs (no unit).
         adc_offset: standard deviation over an array's columns of the offset of their ADCs, in codes (LSB).
+        wires: resistances of the arrays' wires; they want ``tile_rows``, ``tile_columns`` and a chip with a conductance.
 
     Raises:
         ConfigurationError: a field is outside what is allowed, or contradicts another one.
@@ -85,6 +87,7 @@ class Interface:
     tile_columns: int | None = None
     adc_gain: float = 0.0
     adc_offset: float = 0.0
+    wires: Wires = Wires()  # noqa: RUF009 - it is frozen
 
     def __post_init__(self) -> None:
         for name in ("dac", "adc"):
@@ -108,10 +111,15 @@ class Interface:
             if getattr(self, name) and self.adc.bits is None:
                 raise ConfigurationError(f"interface.{name}", getattr(self, name), "0 without adc.bits: set adc.bits")
 
+        require(isinstance(self.wires, Wires), "interface.wires", self.wires, "a quietbar.analog.Wires")
+        for name in ("tile_rows", "tile_columns"):
+            is_known = self.wires.is_ideal or getattr(self, name) is not None
+            require(is_known, f"interface.{name}", None, "given with wires: IR drop depends on an array's size")
+
     @property
     def is_ideal(self) -> bool:
         """Whether it changes nothing."""
-        return self.dac.bits is None and self.adc.bits is None
+        return self.dac.bits is None and self.adc.bits is None and self.wires.is_ideal
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for TOML and JSON."""

@@ -15,11 +15,12 @@ from quietbar.contract.seeds import derive_seed
 from quietbar.noise import Chip
 from quietbar.noise.temporal import add_noise_
 
-from .arrays import channel_ranges, multiply, slice_count, slice_input
+from .arrays import channel_ranges, is_faster_with_channels_last, multiply, slice_count, slice_input
 from .distribution import Distribution, grid_of
 from .grid import Grid
 from .interface import Interface
-from .programming import Held, program
+from .ir_drop import check_wires, wired
+from .programming import Held, Transform, program
 from .readout import Columns, Noise, quantize, read_out_
 
 
@@ -88,6 +89,7 @@ class AnalogLayer(nn.Module):
         name = self.name if name is None else name
         interface = self.interface if interface is None else interface
         arrays = tuple(channel_ranges(self.weight, interface, name))
+        check_wires(interface, chip.conductance, name)
         self.name, self.interface, self.arrays = name, interface, arrays
         self.chip, self.image, variation = chip, 0, chip.variation
         self.erase()
@@ -130,9 +132,20 @@ class AnalogLayer(nn.Module):
         if self._held is None or self._written is None or self._written[0]() is not weight or self._written[1] != state:
             # Tensors made in inference mode could not be used outside of it.
             with torch.inference_mode(False), torch.no_grad():
-                self._held, _, _ = program(weight, self.chip, self.name, getattr(self, "groups", 1))
+                groups = getattr(self, "groups", 1)
+                self._held, _, _ = program(weight, self.chip, self.name, groups, self.wiring())
             self._written = (weakref.ref(weight), state)
         return self._held
+
+    def wiring(self) -> Transform | None:
+        """What the wires of the layer's arrays do to the conductances of their devices; None is nothing."""
+        wires, tile_columns = self.interface.wires, self.interface.tile_columns
+        if wires.is_ideal or tile_columns is None:
+            return None
+        places, columns = self.weight[0, 0].numel(), self.weight.shape[0]
+        rows = [(start * places, end * places) for start, end in self.arrays]
+        groups = getattr(self, "groups", 1)
+        return lambda conductances: wired(conductances, columns, groups, rows, tile_columns, wires)
 
     def __getstate__(self) -> dict[str, Any]:
         # What belongs to one weight tensor in one process stays there; a copy programs its own array, just the same.
@@ -318,7 +331,7 @@ class AnalogLayer(nn.Module):
             noise = Noise(sigma, seed, self.image)
             if self.has_read_noise:
                 self.add_reference_noise(result.detach(), values, has_batch, number, channels, seed)
-                noise = Noise(1.0, seed, self.image, self.spread(values, sigma, number, channels))
+                noise = Noise(sigma, seed, self.image, self.variance(values, number, channels))
         if self.interface.adc.bits is not None:
             grid = grid_of(self.conversion(number), self.interface.adc, True)
             if grid is not None and (self.interface.adc_gain > 0 or self.interface.adc_offset > 0):
@@ -329,15 +342,17 @@ class AnalogLayer(nn.Module):
         return read_out_(result, noise, grid, columns, has_batch)
 
     @torch.no_grad()
-    def spread(self, values: Tensor, sigma: float, number: int, channels: tuple[int, int] | None) -> Tensor:
-        """Standard deviation of a conversion's results: readings of the devices, and ``sigma`` on top."""
+    def variance(self, values: Tensor, number: int, channels: tuple[int, int] | None) -> Tensor:
+        """Variance of a conversion's results by readings of the devices; rounding may leave it below 0."""
         held = self.held()
         assert held.read_variance is not None
         factor = self.gain_of_noise(number, held.read_variance.dtype).square()
         variance = held.read_variance * factor.view(-1, *[1] * (held.read_variance.dim() - 1))
-        # Fast convolutions may come out below 0 by rounding.
-        result = multiply(self, values.detach().square(), variance, None, channels)
-        return result.clamp_(min=0).add_(sigma**2).sqrt_()
+        squares = values.detach().square()
+        if is_faster_with_channels_last(squares):
+            layout = torch.channels_last
+            squares, variance = squares.contiguous(memory_format=layout), variance.contiguous(memory_format=layout)
+        return multiply(self, squares, variance, None, channels).contiguous()
 
     @torch.no_grad()
     def add_reference_noise(

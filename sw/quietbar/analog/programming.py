@@ -71,7 +71,10 @@ def program(
     matrix = exact.reshape(exact.shape[0], -1).T
     mapped = to_targets(matrix, conductance, groups)
     now, deviation = conductances(mapped, chip, layer)
-    found = to_weights(mapped, now if transform is None else transform(now))
+    acting = now if transform is None else transform(now)
+    if transform is not None and deviation is not None:
+        deviation = deviation * share(transform, now)
+    found = to_weights(mapped, acting)
     factor = torch.ones_like(mapped.scale)
     if conductance.compensation != "none" and conductance.seconds > conductance.t0:
         first, _ = conductances(mapped, dataclasses.replace(chip, conductance=at(conductance, conductance.t0)), layer)
@@ -90,6 +93,17 @@ def program(
         scale=(mapped.scale * factor).to(weight.device, weight.dtype),
     )
     return array, mapped, now
+
+
+def share(transform: Transform, now: Tensor) -> Tensor:
+    """What reaches the results of small deviations of devices, place by place: a number from 0 to 1 each.
+
+    That of an array whose devices all have the mean conductance: losses come from the currents of whole rows and
+    columns, hardly from a device's own. A device's *effective* conductance does not tell it: currents by other ways are
+    in it.
+    """
+    mean = torch.full_like(now, float(now.mean()))
+    return transform(mean) / mean if float(now.mean()) > 0 else torch.ones_like(now)
 
 
 def at(conductance: Conductance, seconds: float) -> Conductance:

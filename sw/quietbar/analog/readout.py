@@ -4,7 +4,8 @@ Compiled kernels do it where they can (float32 and float64, contiguous, in the p
 code below does it everywhere else and defines every bit. An element becomes, each operation rounded to its type::
 
     value = value * gain_c + offset_c                       c: its column; where they are given
-    value = value + sigma * e [* spread]                    e: see quietbar.noise.temporal
+    value = value + sigma * e                               e: see quietbar.noise.temporal
+    value = value + e * sqrt(max(variance, 0) + sigma^2)    instead, where variances are given
     value = step * clamp(floor(value * (1 / step) + 1/2))   where there is a grid
 
 Gradients pass through the rounding as if it were not there, and stop where a value was clipped (straight-through
@@ -18,6 +19,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,13 +37,14 @@ class Noise:
         sigma: standard deviation, in the unit of the result.
         seed: 64 bits; see :func:`quietbar.noise.temporal.add_noise_`.
         image: number of the first image of the result.
-        spread: factor of ``sigma`` for each element, of the result's shape and type; None is 1 everywhere.
+        variance: what is added to ``sigma**2`` at each element, of the result's shape and type; None is nothing. Below
+            0, as rounding may leave it, counts as 0.
     """
 
     sigma: float
     seed: int
     image: int
-    spread: Tensor | None = None
+    variance: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ def _read_out(
 ) -> None:
     if result.numel() == 0:
         return
-    native = _native(result, noise.spread if noise else None, *((columns.gain, columns.offset) if columns else ()))
+    native = _native(result, noise.variance if noise else None, *((columns.gain, columns.offset) if columns else ()))
     if native is None:
         _read_out_by_torch(result, noise, grid, columns, has_batch, inside)
         return
@@ -179,7 +182,7 @@ def _read_out(
         0.0 if noise is None else noise.sigma,
         0 if noise is None else noise.seed,
         0 if noise is None else noise.image,
-        _pointer(noise.spread if noise else None),
+        _pointer(noise.variance if noise else None),
         _pointer(columns.gain if columns else None),
         _pointer(columns.offset if columns else None),
         count,
@@ -206,14 +209,22 @@ def _read_out_by_torch(
             result += columns.offset.view(shape)
     if noise is not None:
         images = result if has_batch else result.unsqueeze(0)
-        if noise.spread is None:
+        if noise.variance is None:
             temporal.add_noise_by_torch_(images, noise.sigma, noise.seed, noise.image)
         else:
             drawn = torch.zeros(images.shape, device=result.device)
-            temporal.add_noise_by_torch_(drawn, noise.sigma, noise.seed, noise.image)
-            images += drawn.to(result.dtype) * noise.spread.view(images.shape)
+            temporal.add_noise_by_torch_(drawn, 1.0, noise.seed, noise.image)
+            square = noise.variance.reshape(images.shape).clamp(min=0).add_(noise.sigma**2)
+            images += drawn.to(result.dtype) * _square_root(square)
     if grid is not None:
         _quantize_by_torch(result, grid, inside, out=result)
+
+
+def _square_root(values: Tensor) -> Tensor:
+    """Rounded to the nearest, as IEEE 754 asks; PyTorch's own on a processor may be the second nearest."""
+    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+        return torch.from_numpy(np.sqrt(values.numpy()))
+    return values.sqrt()
 
 
 def _quantize_by_torch(values: Tensor, grid: Grid, inside: Tensor | None, out: Tensor | None) -> Tensor:

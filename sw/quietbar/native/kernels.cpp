@@ -78,11 +78,12 @@ int useful(int threads, int64_t elements) {
 }
 
 template <typename T>
-void read_out(T* values, int64_t images, int64_t size, const float* table, float sigma, uint64_t seed, uint64_t image,
-              const T* spread, const T* gain, const T* offset, int64_t columns, int64_t inner, const double* levels,
+void read_out(T* values, int64_t images, int64_t size, const float* table, double sigma, uint64_t seed, uint64_t image,
+              const T* variance, const T* gain, const T* offset, int64_t columns, int64_t inner, const double* levels,
               uint8_t* inside, int threads) {
     const int64_t words = (size + PARTS - 1) / PARTS, blocks = (words + BLOCK - 1) / BLOCK;
     Grid<T> grid{};
+    const T square = T(sigma * sigma);
     if (levels) grid = {T(levels[0]), T(levels[1]), T(levels[2]), T(levels[3]), T(levels[4]), T(levels[5])};
 #pragma omp parallel for schedule(static) num_threads(useful(threads, images * size))
     for (int64_t unit = 0; unit < images * blocks; ++unit) {
@@ -92,9 +93,13 @@ void read_out(T* values, int64_t images, int64_t size, const float* table, float
         T* part = values + at;
         if (gain || offset) scale_columns(part, start, count, gain, offset, columns, inner);
         if (table) {
-            draw(noise, count, table, sigma, seed, (image + row) * static_cast<uint64_t>(words) + word);
-            if (spread)
-                for (int64_t k = 0; k < count; ++k) part[k] = part[k] + T(noise[k]) * spread[at + k];
+            draw(noise, count, table, variance ? 1.0f : static_cast<float>(sigma), seed,
+                 (image + row) * static_cast<uint64_t>(words) + word);
+            if (variance)
+                for (int64_t k = 0; k < count; ++k) {
+                    const T given = variance[at + k];
+                    part[k] = part[k] + T(noise[k]) * std::sqrt((given < T(0) ? T(0) : given) + square);
+                }
             else
                 for (int64_t k = 0; k < count; ++k) part[k] = part[k] + T(noise[k]);
         }
@@ -116,12 +121,12 @@ void quantize_all(const T* from, T* to, int64_t size, const double* levels, uint
 
 #define READ_OUT(TYPE, NAME)                                                                                          \
     extern "C" void NAME(TYPE* values, int64_t images, int64_t size, const float* table, double sigma, uint64_t seed, \
-                         uint64_t image, const TYPE* spread, const TYPE* gain, const TYPE* offset, int64_t columns,   \
+                         uint64_t image, const TYPE* variance, const TYPE* gain, const TYPE* offset, int64_t columns, \
                          int64_t inner, const double* levels, uint8_t* inside, int threads) {                         \
-        read_out<TYPE>(values, images, size, table, static_cast<float>(sigma), seed, image, spread, gain, offset,     \
-                       columns, inner, levels, inside, threads);                                                      \
+        read_out<TYPE>(values, images, size, table, sigma, seed, image, variance, gain, offset, columns, inner, levels,\
+                       inside, threads);                                                                              \
     }
-#define QUANTIZE(TYPE, NAME)                                                                                         \
+#define QUANTIZE(TYPE, NAME)                                                                                          \
     extern "C" void NAME(const TYPE* from, TYPE* to, int64_t size, const double* levels, uint8_t* inside,             \
                          int threads) {                                                                               \
         quantize_all<TYPE>(from, to, size, levels, inside, threads);                                                  \
