@@ -53,8 +53,8 @@ accuracy: setup ## accuracy with every bit taken from the RTL
 synth: setup ## synthesise, place and time the watched designs, and compare with hw/synth/baseline.json
 	@$(BIN)/quietbar synth
 
-bench: setup ## speed of the engines, measured on this machine
-	@$(BIN)/python tools/benchmark.py
+bench: setup ## speed of everything on this machine; BENCH="--sections analog" for a part
+	@$(BIN)/python tools/benchmark.py $(BENCH)
 
 gaussian-report: setup ## quality of both Gaussian sources on 1e9 samples each; resumes where it stopped
 	@for kind in box-muller inverse-cdf; do $(BIN)/quietbar gaussian-report --kind $$kind --count 1e9 --jobs $(JOBS) || exit; done

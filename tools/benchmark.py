@@ -7,20 +7,25 @@ figure is the median of the rounds, and the ratio is taken to the first of the g
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy
 import torch
 
 from quietbar import analog, integer, models, noise, toolchain
+from quietbar.analog import benchmark as analog_benchmark
 from quietbar.contract import BlockConfig
+from quietbar.files import write_atomically
 from quietbar.sharpness import method
 
+SECTIONS = ("engines", "analog", "simulation")
 BATCH = 100
 SAMPLES = 1 << 20
 
@@ -115,30 +120,52 @@ def measure(group: Group, rounds: int) -> dict[str, float]:
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, help="which ones (default all)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds per group (default 5)")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (default 1)")
+    target = Path("build/benchmark.json")
+    parser.add_argument("--json", type=Path, default=target, metavar="FILE", help=f"figures (default {target})")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     print(f"{platform.machine()}, {arguments.threads} thread(s), Python {platform.python_version()}")
     print(f"torch {torch.__version__}, numpy {numpy.__version__}, Verilator {toolchain.verilator().version}\n")
+    result: dict[str, object] = {"machine": platform.machine(), "threads": arguments.threads}
+    if "engines" in arguments.sections:
+        result["engines"] = print_engines(arguments.rounds)
+    if "analog" in arguments.sections:
+        result["analog"] = analog_benchmark.run(analog_benchmark.SECTIONS, (1, 2), arguments.rounds, "cpu")
+    if "simulation" in arguments.sections:
+        result["simulation"] = print_tiers()
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(arguments.json, json.dumps(result, indent=1) + "\n")
+    print(f"\nwritten to {arguments.json}")
+
+
+def print_engines(rounds: int) -> dict[str, float]:
+    """Rates of all groups, in things per second."""
+    found: dict[str, float] = {}
     print(f"{'what':42}{'per second':>14}{'time, relative':>16}")
     for group in (inference, training, sampling, blocks):
-        rates = measure(group(), arguments.rounds)
+        rates = measure(group(), rounds)
+        found |= rates
         first = next(iter(rates.values()))
         for name, rate in rates.items():
             print(f"{name:42}{rate:14,.0f}{first / rate:16.2f}", flush=True)
-    print_tiers()
+    return found
 
 
-def print_tiers() -> None:
-    """The tiers of simulation on one denoiser, each run compared with the reference."""
+def print_tiers() -> dict[str, float]:
+    """The tiers of simulation on one denoiser, each run compared with the reference; cycles a second."""
     from quietbar_cosim.benchmark import BLOCK, measure_tiers
 
     shape = f"{BLOCK.channels}x{BLOCK.height}x{BLOCK.width}, hidden {BLOCK.hidden}, {BLOCK.kernel}, {BLOCK.mode}"
     print(f"\n{'simulation of a denoiser ' + shape:62}\n{'':42}{'cycles/s':>14}{'frames/s':>16}")
+    found = {}
     for speed in measure_tiers():
+        found[speed.tier] = speed.cycles_per_second
         print(f"{speed.tier:42}{speed.cycles_per_second:14,.0f}{speed.frames_per_second:16,.1f}", flush=True)
+    return found
 
 
 if __name__ == "__main__":

@@ -81,12 +81,6 @@ class _Slice(torch.autograd.Function):
         return torch.stack(scaled).mean(dim=0), None, None
 
 
-def is_faster_with_channels_last(values: Tensor) -> bool:
-    """Whether images should have their channels last to be convolved: oneDNN then neither reorders nor pads them."""
-    is_image = values.dim() == 4 and values.dtype == torch.float32 and values.device.type == "cpu"
-    return is_image and torch.backends.mkldnn.is_available()
-
-
 def multiply(
     layer: nn.Module, values: Tensor, weight: Tensor, bias: Tensor | None, channels: tuple[int, int] | None = None
 ) -> Tensor:

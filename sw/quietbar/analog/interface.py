@@ -73,7 +73,7 @@ class Interface:
         tile_columns: most columns of an array; None is no limit. Results do not depend on it, estimates and IR drop do.
         adc_gain: standard deviation over an array's columns of the relative gain error of their ADCs (no unit).
         adc_offset: standard deviation over an array's columns of the offset of their ADCs, in codes (LSB).
-        wires: resistances of the arrays' wires; they want ``tile_rows``, ``tile_columns`` and a chip with a conductance.
+        wires: resistances of the arrays' wires; wants ``tile_rows``, ``tile_columns`` and a chip with a conductance.
 
     Raises:
         ConfigurationError: a field is outside what is allowed, or contradicts another one.

@@ -15,13 +15,16 @@ from quietbar.contract.seeds import derive_seed
 from quietbar.noise import Chip
 from quietbar.noise.temporal import add_noise_
 
-from .arrays import channel_ranges, is_faster_with_channels_last, multiply, slice_count, slice_input
+from .arrays import channel_ranges, multiply, slice_count, slice_input
 from .distribution import Distribution, grid_of
 from .grid import Grid
 from .interface import Interface
 from .ir_drop import check_wires, wired
 from .programming import Held, Transform, program
 from .readout import Columns, Noise, quantize, read_out_
+
+PART = 1 << 19
+"""Elements of input computed together, where no gradient is wanted."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,31 @@ class AnalogLayer(nn.Module):
         return weight, bias
 
     def compute(self, input: Tensor, has_batch: bool) -> Tensor:
-        """The layer's result, as varied and converted as it is."""
+        """The layer's result, as varied and converted as it is; a large batch in parts, where no gradient is wanted."""
+        count = len(input) if has_batch else 1
+        size = self.images_at_a_time(input) if has_batch else 1
+        if size >= count:
+            return self.compute_at_once(input, has_batch)
+        result = None
+        for start in range(0, count, size):
+            part = self.compute_at_once(input[start : start + size], has_batch)
+            if result is None:
+                result = part.new_empty((count, *part.shape[1:]))
+            result[start : start + size] = part
+        assert result is not None
+        return result
+
+    def images_at_a_time(self, input: Tensor) -> int:
+        """How many images to compute together: few enough that what comes in between is never asked of the system."""
+        wants_gradient = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
+        if self.is_ideal or wants_gradient or input.device.type != "cpu":
+            return max(len(input), 1)
+        # The weights are prepared for every part; that must not count.
+        elements = max(PART, 4 * self.weight.numel())
+        return max(torch.get_num_threads(), elements // max(input[0].numel(), 1))
+
+    def compute_at_once(self, input: Tensor, has_batch: bool) -> Tensor:
+        """:meth:`compute` in one part."""
         chip = self.chip
         if self.is_ideal or chip is None:
             result = multiply(self, input, self.weight, self.bias)
@@ -348,11 +375,7 @@ class AnalogLayer(nn.Module):
         assert held.read_variance is not None
         factor = self.gain_of_noise(number, held.read_variance.dtype).square()
         variance = held.read_variance * factor.view(-1, *[1] * (held.read_variance.dim() - 1))
-        squares = values.detach().square()
-        if is_faster_with_channels_last(squares):
-            layout = torch.channels_last
-            squares, variance = squares.contiguous(memory_format=layout), variance.contiguous(memory_format=layout)
-        return multiply(self, squares, variance, None, channels).contiguous()
+        return multiply(self, values.detach().square(), variance, None, channels).contiguous()
 
     @torch.no_grad()
     def add_reference_noise(
