@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from quietbar.contract.errors import ConfigurationError, QuietbarError
 from quietbar.experiment.recipe import read_recipe
+from quietbar.noise import Chip, Variation, presets
 
 MINIMAL = """
 name = "small"
@@ -49,11 +51,27 @@ def test_every_recipe_of_the_repository_is_valid(path: Path) -> None:
     assert read_recipe(path).name == path.stem
 
 
+def test_a_recipe_s_chips_have_its_age_and_its_devices(recipe_file: Path) -> None:
+    recipe = read_recipe(
+        recipe_file, ['noise={sigma = 0.2, nu = 0.01, noise_growth = 0.1, seconds = 1e5, conductance = "pcm"}']
+    )
+    chip = recipe.noise.chip(3, level=2.0)
+    assert chip.variation == Variation(sigma=0.4, nu=0.01, noise_growth=0.1, seconds=1e5)
+    assert chip.conductance == replace(presets.pcm, seconds=1e5)
+    plain = read_recipe(recipe_file, ["noise={sigma = 0.2}"]).noise.chip(3)
+    assert plain == Chip(3, Variation(sigma=0.2))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("blocks.epoch=1", "blocks.epoch = 1: must be absent (did you mean 'epochs'?)"),
         ("noise.sigma=-0.1", "noise.sigma = -0.1: must be a number from 0 to 10"),
+        ("noise.seconds=5", "noise.seconds = 5.0: must be a finite number of at least 20"),
+        ("noise.nu=-1", "noise.nu = -1.0: must be a finite number of at least 0"),
+        ("noise.noise_growth=-1", "noise.noise_growth = -1.0: must be a finite number of at least 0"),
+        ('noise.conductance="flash"', "noise.conductance = 'flash': must be one of 'exact', 'pcm'"),
+        ('noise={sigma = 0, conductance = "rram_wan", seconds = 1e6}', "noise.seconds = 1000000.0: must be at most"),
         ("noise={}", "noise.sigma = None: must be given, or noise.drop must be, or both"),
         ("noise={sigma = 0, drop = 30}", "noise.sigma = 0.0: must be above 0, or a mismatch must be"),
         ("blocks.chips=-1", "blocks.chips = -1: must be an integer from 0"),

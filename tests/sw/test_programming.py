@@ -17,7 +17,8 @@ from quietbar import analog
 from quietbar.analog.arrays import multiply
 from quietbar.analog.mapping import to_targets, to_weights
 from quietbar.analog.programming import program
-from quietbar.contract.crossbar import CrossbarConfig
+from quietbar.contract.crossbar import CrossbarConfig, Fault
+from quietbar.contract.drift import time_of
 from quietbar.contract.errors import ConfigurationError
 from quietbar.contract.seeds import derive_seed
 from quietbar.integer import crossbar
@@ -102,6 +103,43 @@ def test_the_devices_are_those_of_the_integer_crossbar():
     levels = found[0] / 25 * 127 * 16
     assert (levels[..., 0] - plus).abs().max() < 0.6 and (levels[..., 1] - minus).abs().max() < 0.6
     assert (levels[..., 0] - plus.roll(1, 0)).abs().max() > 16, "another order would be far off"
+
+
+def test_the_stuck_devices_are_those_of_the_integer_crossbar():
+    config, conductance = CrossbarConfig(rows=24, columns=8, faults=True), Conductance(faults=Faults(0.1, 0.05))
+    weights = torch.randint(-127, 128, (24, 8), generator=torch.Generator().manual_seed(1))
+    tile = crossbar.draw_faults(config, Chip(5), "layer", 0.1, 0.05)
+    ideal = program(weights.double().T, Chip(5, conductance=Conductance()), "layer")[2][0]
+    found = program(weights.double().T, Chip(5, conductance=conductance), "layer")[2][0]
+    expected = torch.where(tile == Fault.STUCK_AT_FULL, 25.0, torch.where(tile == Fault.STUCK_AT_ZERO, 0.0, ideal))
+    assert torch.equal(found, expected) and bool((tile > 0).any())
+
+
+def test_drifted_devices_are_those_of_the_integer_crossbar():
+    """Equal but for the integer tile's steps of exponent (1/1024), of time and of conductance."""
+    config, layer, seconds = CrossbarConfig(rows=24, columns=8, drift=True), "layer1.conv", 86_400.0
+    weights = torch.randint(-127, 128, (24, 8), generator=torch.Generator().manual_seed(1))
+    weights[0, 0] = 127
+    pair = crossbar.program(config, weights, derive_seed(5, layer, "programming"))
+    exponents = crossbar.draw_exponents(config, weights, derive_seed(5, layer, "drift"))
+    tile = torch.stack(crossbar.drift(config, pair, exponents, time_of(seconds)), dim=-1)
+    conductance = dataclasses.replace(presets.pcm, levels=128, read=ReadNoise(), seconds=seconds)
+    found = program(weights.double().T, Chip(5, conductance=conductance), layer)[2][0] / 25 * 127 * 16
+    sample = torch.from_numpy(Chip(5).static_draws(layer, "drift", found.numel())).reshape(found.shape)
+    # Half a step of mean, of the product and of the deviation in the exponent; half a step of time and of the loss.
+    exponent = (1 + sample.abs() / 2) / 1024 * math.log(seconds / 20)
+    bound = torch.expm1(exponent + math.log(2) * (0.25 / 64 + 0.5 / 256))
+    assert bool(((found - tile).abs() <= bound * found + 1.5).all())
+    assert (found - tile.roll(1, 0)).abs().max() > 160, "other devices would be far off"
+
+
+def test_the_columns_gains_are_those_of_the_integer_crossbar():
+    variation = Variation(gain_mismatch=0.1, offset_mismatch=0.2, nu=0.01, seconds=86_400.0)
+    model = analog.convert(nn.Sequential(nn.Linear(24, 8)), Chip(5, variation))
+    tile = crossbar.converter_for_chip(CrossbarConfig(24, 8), Chip(5, variation), "0", 127.0, 1000.0)
+    gain = torch.tensor(tile.gain) * 2.0 ** -torch.tensor(tile.shift)
+    assert torch.allclose(gain.float(), model[0].gain[0], rtol=1e-4)
+    assert torch.allclose(torch.tensor(tile.offset) * gain.float(), 1000 * model[0].offset[0], atol=1.0)
 
 
 # Programmed layers

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from quietbar.contract.crossbar import Fault
 from quietbar.contract.errors import ConfigurationError
 from quietbar.noise import Chip, Conductance, devices
 
@@ -172,8 +172,8 @@ def _devices(
             deviation = None
     if conductance.faults.exist:
         stuck = chip.faults(layer, target.numel(), conductance.faults.at_min, conductance.faults.at_max, start)
-        at_max = torch.from_numpy(stuck == np.uint8(2))
-        at_min = torch.from_numpy(stuck == np.uint8(1))
+        at_max = torch.from_numpy(stuck == Fault.STUCK_AT_FULL)
+        at_min = torch.from_numpy(stuck == Fault.STUCK_AT_ZERO)
         now = torch.where(at_max, conductance.g_max, torch.where(at_min, conductance.g_min, now))
         if deviation is not None:
             deviation = torch.where(at_max | at_min, devices.read_deviation(conductance, now, now), deviation)

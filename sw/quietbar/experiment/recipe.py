@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from quietbar.configuration import from_mapping
-from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_integer
+from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_choice, require_integer
 from quietbar.contract.seeds import check_seed
+from quietbar.noise import Chip, Variation, presets
 
 HIGH = 1 << 31
 
@@ -92,6 +93,10 @@ class NoiseRecipe:
             mismatch) is scaled by one factor until it costs this much.
         reference: each layer's own standard deviation or range.
         gain_mismatch, offset_mismatch: per-chip static variation of the columns, relative deviations.
+        seconds: age of the chips since programming; left out, that of the first reading.
+        nu, noise_growth: what age does to gains and temporal noise; see :class:`quietbar.noise.Variation`.
+        conductance: preset of the devices that hold the weights; left out, they hold them exactly. ``drop`` scales
+            columns and temporal noise, never the devices.
         sweep: factors of sigma at which accuracy is measured for the report.
         images: validation images used to find the level and to draw the sweep.
         calibration: training images on which layers, taps and hidden activations are calibrated.
@@ -102,6 +107,10 @@ class NoiseRecipe:
     reference: Literal["std", "range"] = "std"
     gain_mismatch: float = 0.0
     offset_mismatch: float = 0.0
+    seconds: float | None = None
+    nu: float = 0.0
+    noise_growth: float = 0.0
+    conductance: str | None = None
     sweep: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0)
     images: int = 1000
     calibration: int = 500
@@ -117,10 +126,34 @@ class NoiseRecipe:
             require(some, "noise.sigma", self.sigma, "above 0, or a mismatch must be: there is nothing to scale")
         _require_number("noise.gain_mismatch", self.gain_mismatch, 0, 1)
         _require_number("noise.offset_mismatch", self.offset_mismatch, 0, 1)
+        if self.conductance is not None:
+            require_choice("noise.conductance", self.conductance, presets.CONDUCTANCES)
+        try:
+            self.chip(0)
+        except ConfigurationError as error:
+            name = error.field.rpartition(".")[2]
+            raise ConfigurationError(f"noise.{name}", error.value, error.allowed) from None
         for index, factor in enumerate(self.sweep):
             _require_number(f"noise.sweep[{index}]", factor, 0, 100)
         require_integer("noise.images", self.images, 1, HIGH)
         require_integer("noise.calibration", self.calibration, 1, HIGH)
+
+    def chip(self, seed: int, level: float = 1.0) -> Chip:
+        """Chip instance ``seed`` at a level: sigma itself where the recipe leaves that open, else a factor."""
+        factor = 1.0 if self.sigma is None else level
+        age = {} if self.seconds is None else {"seconds": self.seconds}
+        variation = Variation(
+            sigma=level if self.sigma is None else level * self.sigma,
+            reference=self.reference,
+            gain_mismatch=factor * self.gain_mismatch,
+            offset_mismatch=factor * self.offset_mismatch,
+            nu=self.nu,
+            noise_growth=self.noise_growth,
+            **age,
+        )
+        if self.conductance is None:
+            return Chip(seed, variation)
+        return Chip(seed, variation, replace(presets.conductance_by_name(self.conductance), **age))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from quietbar.contract.seeds import derive_seed
 from quietbar.data import Augmentation, Batches, Dataset, crop_and_flip
 from quietbar.files import atomic_file
 from quietbar.models import accuracy, create, load_pretrained
-from quietbar.noise import Chip, Variation
+from quietbar.noise import Chip, Conductance, Variation
 from quietbar.sharpness import SharpnessAware
 from quietbar.training import Epoch, Optimizer, cosine, fit
 
@@ -49,14 +49,16 @@ class NoisyNetwork:
     Attributes:
         model: from ``quietbar.analog.convert``; ``analog.set_chip`` puts it on another chip.
         variation: of every chip.
+        conductance: of every chip; None holds weights exactly.
     """
 
     model: nn.Module
     variation: Variation
+    conductance: Conductance | None = None
 
     def chip(self, seed: int) -> Chip:
-        """The chip instance ``seed`` with this network's variation."""
-        return Chip(seed, self.variation)
+        """The chip instance ``seed`` with this network's variation and conductance."""
+        return Chip(seed, self.variation, self.conductance)
 
 
 def network_stage(run: RunFolder, recipe: Recipe, data: Dataset) -> tuple[nn.Module, StageResult]:
@@ -122,20 +124,10 @@ def noise_stage(
         layer: analog.Calibration(**calibration) for layer, calibration in result.values["calibrations"].items()
     }
     analog.set_calibration(model, calibrations)
-    noisy = NoisyNetwork(model, _variation(noise, result.values["search"]["level"] if noise.drop is not None else 1.0))
+    chip = noise.chip(0, result.values["search"]["level"] if noise.drop is not None else 1.0)
+    noisy = NoisyNetwork(model, chip.variation, chip.conductance)
     analog.set_chip(model, noisy.chip(0))
     return noisy, result
-
-
-def _variation(noise: NoiseRecipe, level: float) -> Variation:
-    """The variation at a level: sigma itself where the recipe leaves that open, else a factor of everything."""
-    factor = 1.0 if noise.sigma is None else level
-    return Variation(
-        sigma=level if noise.sigma is None else level * noise.sigma,
-        reference=noise.reference,
-        gain_mismatch=factor * noise.gain_mismatch,
-        offset_mismatch=factor * noise.offset_mismatch,
-    )
 
 
 def _find_level(model: nn.Module, noise: NoiseRecipe, validation: Batches) -> dict[str, Any]:
@@ -144,7 +136,7 @@ def _find_level(model: nn.Module, noise: NoiseRecipe, validation: Batches) -> di
     wanted, chip = noise.drop, derive_seed(0, "noise level")
 
     def measure(level: float) -> float:
-        analog.set_chip(model, Chip(chip, _variation(noise, level)))
+        analog.set_chip(model, noise.chip(chip, level))
         return accuracy(model, validation)
 
     with analog.quiet(model):

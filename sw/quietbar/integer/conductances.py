@@ -10,7 +10,6 @@ minus)`` of int64 tensors (inputs, outputs) holds what belongs to ``G+`` and to 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +33,7 @@ from quietbar.contract.drift import (
     LOSS_SHIFT,
     TIME,
 )
-from quietbar.contract.errors import require, require_integer
+from quietbar.contract.errors import require, require_integer, require_number
 from quietbar.contract.gaussian import SAMPLE_FRACTION_BITS, SIGMA_FRACTION_BITS
 from quietbar.contract.number import WEIGHT_LIMIT
 
@@ -131,10 +130,7 @@ def check_faults(config: CrossbarConfig, faults: Tensor) -> Tensor:
 
 
 def draw_faults(config: CrossbarConfig, chip: Chip, layer: str, at_zero: float, at_full: float) -> Tensor:
-    """The fault map of a chip's layer: int64 (inputs, outputs, 2).
-
-    One standard normal number of the chip belongs to each device (kind ``"faults"``); the lowest ones are stuck at
-    zero, the highest ones at full. So a chip with more faults has those of one with fewer.
+    """The fault map of a chip's layer, int64 (inputs, outputs, 2): that of :meth:`quietbar.noise.Chip.faults`.
 
     Args:
         config: the tiles.
@@ -146,15 +142,9 @@ def draw_faults(config: CrossbarConfig, chip: Chip, layer: str, at_zero: float, 
         ConfigurationError: a share is outside its range.
     """
     for field, share in (("at_zero", at_zero), ("at_full", at_full)):
-        require(0 <= share <= 1, f"faults.{field}", share, "a share from 0 to 1")
+        require_number(f"faults.{field}", share, 0.0, 1.0)
     require(at_zero + at_full <= 1, "faults.at_full", at_full, f"at most {1 - at_zero:g}, what at_zero leaves")
-    draws = torch.from_numpy(chip.static_draws(layer, "faults", 2 * config.weights))
-    low, high = (torch.special.ndtri(torch.tensor(share, dtype=torch.float64)) for share in (at_zero, 1 - at_full))
-    faults = torch.zeros(len(draws), dtype=torch.int64)
-    if at_zero:
-        faults[draws < (math.inf if at_zero == 1 else low)] = Fault.STUCK_AT_ZERO
-    if at_full:
-        faults[draws > (-math.inf if at_full == 1 else high)] = Fault.STUCK_AT_FULL
+    faults = torch.from_numpy(chip.faults(layer, 2 * config.weights, at_zero, at_full)).long()
     return faults.reshape(config.inputs, config.outputs, 2)
 
 

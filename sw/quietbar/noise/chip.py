@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quietbar.configuration import from_mapping, to_mapping
+from quietbar.contract.crossbar import Fault
 from quietbar.contract.errors import require, require_number
 from quietbar.contract.gaussian import SAMPLE_FRACTION_BITS
 from quietbar.contract.seeds import check_seed, derive_seed
@@ -61,7 +62,7 @@ class Chip:
         return samples.astype(np.float64) / (1 << SAMPLE_FRACTION_BITS)
 
     def faults(self, layer: str, count: int, at_min: float, at_max: float, start: int = 0) -> NDArray[np.uint8]:
-        """Which devices ``start`` to ``start + count - 1`` of ``layer`` are stuck: 0 sound, 1 at minimum, 2 at maximum.
+        """Which devices ``start`` to ``start + count - 1`` of ``layer`` are stuck: values of the contract's ``Fault``.
 
         One 64-bit word of the contract's uniform source (kind ``"faults"``) belongs to each device; the lowest words
         are stuck at minimum, the highest at maximum. So rates are exact to 2**-64, and a chip with more faults has
@@ -82,8 +83,8 @@ class Chip:
         found = np.zeros(count, np.uint8)
         low, high = round(at_min * (1 << 64)), (1 << 64) - round(at_max * (1 << 64))
         if high < 1 << 64:
-            found[words >= np.uint64(high)] = 2
-        found[words < np.uint64(low) if low < 1 << 64 else slice(None)] = 1
+            found[words >= np.uint64(high)] = Fault.STUCK_AT_FULL
+        found[words < np.uint64(low) if low < 1 << 64 else slice(None)] = Fault.STUCK_AT_ZERO
         return found
 
     def to_dict(self) -> dict[str, Any]:
