@@ -107,6 +107,15 @@ BAD = [
         {"read": ReadNoise(coefficient=0.01, t_read=0.1), "t0": 0.01, "seconds": 1.0},
         "conductance.t0 = 0.01: must be at least read.t_read (0.1)",
     ),
+    (Variation, {"sigma": -1}, "variation.sigma = -1: must be a finite number of at least 0"),
+    (Variation, {"reference": "max"}, "variation.reference = 'max': must be one of 'std', 'range'"),
+    (Variation, {"gain_mismatch": math.nan}, "variation.gain_mismatch = nan: must be a finite number of at least 0"),
+    (Variation, {"offset_mismatch": "0"}, "variation.offset_mismatch = '0': must be a finite number of at least 0"),
+    (Variation, {"nu": -0.1}, "variation.nu = -0.1: must be a finite number of at least 0"),
+    (Variation, {"t0": 0}, "variation.t0 = 0: must be a finite number above 0"),
+    (Variation, {"seconds": 1}, "variation.seconds = 1: must be a finite number of at least 20 (variation.t0)"),
+    (Chip, {"seed": -1}, "chip.seed = -1: must be"),
+    (Chip, {"seed": 1, "variation": "temporal"}, "chip.variation = 'temporal': must be a Variation"),
     (Variation, {"noise_growth": -1}, "variation.noise_growth = -1: must be a finite number of at least 0"),
     (Chip, {"seed": 1, "conductance": "pcm"}, "chip.conductance = 'pcm': must be None or a Conductance"),
 ]
@@ -121,7 +130,7 @@ def test_a_field_outside_its_range_is_refused_by_name(kind, fields, message):
 
 def test_bad_values_of_every_field_were_tried():
     tried = {(kind, name) for kind, fields, _ in BAD for name in fields}
-    kinds = (Programming, LogLevel, Drift, ReadNoise, Retention, Faults, Conductance)
+    kinds = (Programming, LogLevel, Drift, ReadNoise, Retention, Faults, Conductance, Variation, Chip)
     assert {(kind, field.name) for kind in kinds for field in dataclasses.fields(kind)} <= tried
 
 
