@@ -96,7 +96,7 @@ def plot_activation(figure: Figure) -> None:
 def main(folder: Path) -> None:
     """Write all plots into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"svg.hashsalt": "quietbar", "svg.fonttype": "none", "font.size": 9}
+    settings: Any = {"svg.hashsalt": "quietbar", "svg.fonttype": "none", "font.size": 9}
     for name in ("activation", *(name for name in presets.CONDUCTANCES if name != "exact")):
         with matplotlib.rc_context(settings):
             figure = Figure(figsize=(8, 3.2), layout="constrained")

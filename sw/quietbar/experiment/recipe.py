@@ -141,7 +141,7 @@ class NoiseRecipe:
     def chip(self, seed: int, level: float = 1.0) -> Chip:
         """Chip instance ``seed`` at a level: sigma itself where the recipe leaves that open, else a factor."""
         factor = 1.0 if self.sigma is None else level
-        age = {} if self.seconds is None else {"seconds": self.seconds}
+        age: dict[str, Any] = {} if self.seconds is None else {"seconds": self.seconds}
         variation = Variation(
             sigma=level if self.sigma is None else level * self.sigma,
             reference=self.reference,
