@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from quietbar.contract.crossbar import CrossbarConfig
 from quietbar.contract.errors import require
-from quietbar.contract.stream import seed_frame
 from quietbar.files import write_atomically
 from quietbar.integer import BlockParameters
-from quietbar.integer.crossbar import Converter, convert, converter_frame, program, program_frame
+from quietbar.integer.tiles import Tiles
 
 from .blocks import block_vectors
 from .build import Design, design_of
@@ -25,6 +24,7 @@ from .vectors import Vectors, pack
 
 if TYPE_CHECKING:
     from quietbar.contract.block import BlockConfig
+    from quietbar.contract.crossbar import CrossbarConfig
     from quietbar_hw.crossbar.folding import CrossbarFolding
     from quietbar_hw.denoiser import Folding
 
@@ -47,72 +47,35 @@ def mixed_signal_design(
     return design_of(MixedSignalLayer(crossbar, block, crossbar_folding, block_folding), "mixed_signal_layer")
 
 
-@dataclass(frozen=True, eq=False)
-class Tile:
-    """All that makes a tile what it is.
-
-    Attributes:
-        config: its shape.
-        weights: int64 (rows, columns).
-        converter: offsets, gains, shifts and read noise.
-        programming_seed, reading_seed: of its noise.
-    """
-
-    config: CrossbarConfig
-    weights: Tensor
-    converter: Converter
-    programming_seed: int
-    reading_seed: int
-
-    @functools.cached_property
-    def conductances(self) -> tuple[Tensor, Tensor]:
-        """G+ and G-, int64 (rows, columns)."""
-        return program(self.config, self.weights, self.programming_seed)
-
-    @property
-    def frames(self) -> list[list[int]]:
-        """The configuration frames that make the hardware this tile, ready to read."""
-        return [
-            *([seed_frame(self.programming_seed)] if self.config.noisy_programming else []),
-            program_frame(self.config, self.weights),
-            converter_frame(self.config, self.converter),
-            seed_frame(self.reading_seed),
-        ]
-
-    def codes(self, x: Tensor, seed: int | None = None) -> Tensor:
-        """The reference's ADC codes (N, columns) of input codes (N, rows), from sample 0 of the reading seed on."""
-        return convert(self.config, *self.conductances, self.converter, x, self.reading_seed if seed is None else seed)
-
-
 def crossbar_vectors(
-    tile: Tile, x: Tensor, folding: CrossbarFolding, frame_vectors: int = 1, prefix: str = ""
+    tile: Tiles, x: Tensor, folding: CrossbarFolding, frame_vectors: int = 1, prefix: str = ""
 ) -> Vectors:
-    """Vectors of a tile: configuration, input codes, the reference's ADC codes.
+    """Vectors of tiles: configuration, input codes, the reference's outputs.
 
     Args:
         tile: what to configure.
-        x: DAC codes (N, rows).
+        x: input codes (N, inputs).
         folding: of the hardware.
         frame_vectors: input vectors to a frame, which ends with ``tlast``.
         prefix: of the streams' names.
     """
     config = tile.config
-    codes = tile.codes(x)
+    codes = tile.outputs(x)
     return Vectors(
         configuration=tuple(map(tuple, tile.frames)),
-        inputs=pack(x.reshape(-1, folding.input_lanes).numpy(), config.dac_bits),
-        frame_beats=frame_vectors * config.rows // folding.input_lanes,
-        expected=pack(codes.reshape(-1, folding.output_lanes).numpy(), config.adc_bits),
-        output_frame_beats=frame_vectors * config.columns // folding.output_lanes,
+        inputs=pack(x.reshape(-1, folding.input_lanes).numpy(), config.source.bits),
+        frame_beats=frame_vectors * config.inputs // folding.input_lanes,
+        expected=pack(codes.reshape(-1, folding.output_lanes).numpy(), config.target.bits),
+        output_frame_beats=frame_vectors * config.outputs // folding.output_lanes,
         lanes=folding.output_lanes,
         element=config.target,
-        axes=(("vector", len(x)), ("column", config.columns)),
+        axes=(("vector", len(x)), ("column", config.outputs)),
         prefix=prefix,
     )
 
 
 def mixed_signal_vectors(
-    tile: Tile,
+    tile: Tiles,
     parameters: BlockParameters,
     x: Tensor,
     folding: CrossbarFolding,
@@ -132,15 +95,15 @@ def mixed_signal_vectors(
     from quietbar_hw.crossbar.mixed import to_block
 
     block = parameters.config
-    shape = (len(x), block.height, block.width, tile.config.rows)
+    shape = (len(x), block.height, block.width, tile.config.inputs)
     require(tuple(x.shape) == shape, "mixed_signal.x", tuple(x.shape), f"of shape {shape}")
-    activations = tile.codes(x).permute(0, 3, 1, 2)
+    activations = tile.outputs(x).permute(0, 3, 1, 2)
     behind = block_vectors(parameters, activations, folding.output_lanes, block_seed)
     frames = [*tile.frames, *(to_block(list(frame)) for frame in behind.configuration)]
     return Vectors(
         configuration=tuple(map(tuple, frames)),
-        inputs=pack(x.reshape(-1, folding.input_lanes).numpy(), tile.config.dac_bits),
-        frame_beats=block.pixels * tile.config.rows // folding.input_lanes,
+        inputs=pack(x.reshape(-1, folding.input_lanes).numpy(), tile.config.source.bits),
+        frame_beats=block.pixels * tile.config.inputs // folding.input_lanes,
         expected=behind.expected,
         output_frame_beats=behind.output_frame_beats,
         lanes=behind.lanes,
@@ -154,35 +117,41 @@ def mixed_signal_vectors(
 class TileSubject:
     """A tile and the input it was given, for telling how the reference arrives at a code."""
 
-    tile: Tile
+    tile: Tiles
     x: Tensor
 
     def explain(self, position: Mapping[str, int]) -> str:
-        """Current, read noise, offset, gain and shift of a column for a vector."""
-        tile, column = self.tile, position["column"]
+        """Current, read noise, offset, gain and shift of each conversion of a column for a vector."""
+        tile, column, config = self.tile, position["column"], self.tile.config
         plus, minus = tile.conductances
-        vector = self.x[position["vector"]]
-        current = int((vector * (plus - minus)[:, column]).sum())
-        index = position["vector"] * tile.config.columns + column
-        converter = tile.converter
-        return (
-            f"current {current}, sample {index} of seed {tile.reading_seed} times read sigma {converter.read_sigma}, "
-            f"offset {converter.offset[column]}, gain {converter.gain[column]}, shift {converter.shift[column]}"
-        )
+        difference, vector, converter = (plus - minus)[:, column], self.x[position["vector"]], tile.converter
+        lines = []
+        for part, row_tile in itertools.product(range(config.slices), range(config.row_tiles)):
+            rows = slice(row_tile * config.rows, (row_tile + 1) * config.rows)
+            applied = (vector[rows] >> (part * config.dac_bits)) & config.dac.high
+            entry = row_tile * config.outputs + column
+            conversion = (position["vector"] * config.slices + part) * config.row_tiles * config.outputs + entry
+            where = f"slice {part}, tile {row_tile}: " if config.conversions > config.outputs else ""
+            lines.append(
+                f"{where}current {int((applied * difference[rows]).sum())}, sample {conversion} of seed "
+                f"{tile.reading_seed} times read sigma {converter.read_sigma}, offset {converter.offset[entry]}, "
+                f"gain {converter.gain[entry]}, shift {converter.shift[entry]}"
+            )
+        if tile.scale is not None:
+            bias, multiplier, shift = (
+                each[column] for each in (tile.scale.bias, tile.scale.multiplier, tile.scale.shift)
+            )
+            lines.append(f"scale: bias {bias}, multiplier {multiplier}, shift {shift}")
+        return "\n".join(lines)
 
     def save(self, folder: Path) -> None:
         """Store the integers as ``tile.pt``, which holds tensors and plain values only."""
         buffer = BytesIO()
-        tile = self.tile
-        facts = {"config": tile.config.to_dict(), "converter": asdict(tile.converter)}
-        seeds = {"programming_seed": tile.programming_seed, "reading_seed": tile.reading_seed}
-        torch.save({**facts, **seeds, "weights": tile.weights, "x": self.x}, buffer)
+        torch.save({"tiles": self.tile.to_dict(), "x": self.x}, buffer)
         write_atomically(folder / "tile.pt", buffer.getvalue())
 
     @classmethod
     def load(cls, folder: Path) -> TileSubject:
         """The inverse of :meth:`save`."""
         stored = torch.load(folder / "tile.pt", weights_only=True)
-        config, converter = CrossbarConfig(**stored["config"]), Converter(**stored["converter"])
-        tile = Tile(config, stored["weights"], converter, stored["programming_seed"], stored["reading_seed"])
-        return cls(tile, stored["x"])
+        return cls(Tiles.from_dict(stored["tiles"]), stored["x"])

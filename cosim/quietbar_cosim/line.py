@@ -24,6 +24,7 @@ from quietbar.experiment.results import BlockRow, Column, Comparison, Results, T
 from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY, TUNED_FLOAT, TUNED_INTEGER
 from quietbar.files import write_atomically
 from quietbar.integer.crossbar import converter_for_chip
+from quietbar.integer.tiles import Tiles
 from quietbar.models import evaluation_mode
 from quietbar_hw.crossbar.folding import CrossbarFolding
 from quietbar_hw.denoiser import AxiDenoiser, Folding
@@ -32,7 +33,7 @@ from quietbar_hw.verilog import lint, write_verilog
 
 from .blocks import BlockSubject, block_vectors, denoiser_design
 from .compared import ComparedDenoiser, Tally
-from .crossbars import Tile, TileSubject, crossbar_design, crossbar_vectors
+from .crossbars import TileSubject, crossbar_design, crossbar_vectors
 from .replay import verify
 from .vectors import jobs, scenarios
 
@@ -173,8 +174,8 @@ class HardwareLine:
         ideal = codes.double() @ (16 * weights).double()
         full_scale = 4 * float(ideal.std())
         converter = converter_for_chip(config, chip, layer.name, full_scale, reference=float(ideal.std()))
-        seeds = [derive_seed(chip.seed, layer.name, purpose) for purpose in ("programming", "reading")]
-        tile = Tile(config, weights, converter, *seeds)
+        programming, reading = (derive_seed(chip.seed, layer.name, purpose) for purpose in ("programming", "reading"))
+        tile = Tiles(config, weights, converter, programming, reading)
         folding = CrossbarFolding(rows=next(rows for rows in (9, 8, 4, 3, 2, 1) if config.rows % rows == 0))
         folding.check(config)
         vectors = crossbar_vectors(tile, codes, folding)

@@ -11,9 +11,10 @@ from quietbar.contract.number import BIAS, WEIGHT_LIMIT
 from quietbar.contract.requantize import MULTIPLIER_HIGH, MULTIPLIER_LOW
 from quietbar.integer import random_parameters
 from quietbar.integer.crossbar import Converter, converter_for_chip, design_converter
+from quietbar.integer.tiles import Tiles
 from quietbar.noise import Chip, presets
 from quietbar_cosim.build import design_of
-from quietbar_cosim.crossbars import Tile, TileSubject, crossbar_vectors, mixed_signal_design, mixed_signal_vectors
+from quietbar_cosim.crossbars import TileSubject, crossbar_vectors, mixed_signal_design, mixed_signal_vectors
 from quietbar_cosim.mismatch import MismatchError
 from quietbar_cosim.parts import Parts
 from quietbar_cosim.planting import planted
@@ -91,7 +92,7 @@ def random_tile(config, seed):
         offset=0.05 * full_scale * torch.randn(config.columns, generator=source),
         read_noise=0.03 * full_scale,
     )
-    return Tile(config, weights, converter, programming_seed=seed, reading_seed=seed + 1)
+    return Tiles(config, weights, converter, programming_seed=seed, reading_seed=seed + 1)
 
 
 def random_codes(config, vectors, seed):
@@ -108,7 +109,7 @@ def test_a_tile_equals_the_reference_however_its_ends_stall(design, prefix, conf
     frame_vectors, vectors = 8, 48
     tile, x = random_tile(config, SEED), random_codes(config, vectors, SEED)
     made = crossbar_vectors(tile, x, folding, frame_vectors, prefix)
-    assert tile.codes(x).unique().numel() > config.target.high, "codes must be many"
+    assert tile.outputs(x).unique().numel() > config.target.high, "codes must be many"
     results = verify("crossbar", design, jobs(f"{prefix}codes", made, scenarios(SEED, made.output_frame_beats)))
     assert [result.outputs for result in results] == [vectors * config.columns] * 5
 
@@ -123,7 +124,7 @@ def test_extremes_of_every_operand(design):
     chosen = []
     for shifts in ((1,) * 8, (47,) * 8, (33, 35, 35, 34, 35, 35, 32, 32)):
         for sigma in (0, READ_SIGMA.high):
-            tile = Tile(TILE, weights, Converter(offsets, gains, shifts, sigma), SEED, SEED + 2)
+            tile = Tiles(TILE, weights, Converter(offsets, gains, shifts, sigma), SEED, SEED + 2)
             name = f"shifts {shifts[0]}, sigma {sigma}"
             chosen.append(Job(name, crossbar_vectors(tile, x, TILE_FOLDING, prefix="tile_"), Scenario()))
     verify("crossbar extremes", design, chosen)
@@ -150,14 +151,14 @@ def convolution_tile():
     currents = (vectors @ weights.double()) * 16
     chip = Chip(SEED, presets.process_and_aging)
     converter = converter_for_chip(PATCH, chip, "convolution", currents.abs().amax(0), float(currents.std()))
-    return Tile(PATCH, weights, converter, programming_seed=SEED, reading_seed=SEED + 1)
+    return Tiles(PATCH, weights, converter, programming_seed=SEED, reading_seed=SEED + 1)
 
 
 def test_a_mixed_signal_layer_equals_tile_then_block_on_digits(design):
     tile, parameters = convolution_tile(), random_parameters(BLOCK, SEED)
     x = patches(digits_codes("validation", 4))
     made = mixed_signal_vectors(tile, parameters, x, PATCH_FOLDING, block_seed=SEED + 2, prefix="layer_")
-    codes = tile.codes(x).permute(0, 3, 1, 2)
+    codes = tile.outputs(x).permute(0, 3, 1, 2)
     outputs = torch.from_numpy(made.expected_elements).reshape(4, 8, 8, 8).permute(0, 3, 1, 2)
     assert codes.unique().numel() > 128, "codes must be many"
     assert (codes != outputs).float().mean() > 0.5, "the block must do something"

@@ -2,15 +2,16 @@
 """The crossbar tile equals the integer reference, keeps its cycle count, and takes its configuration in good order."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from amaranth.sim import Simulator
 
 from quietbar.contract import BlockConfig, ConfigurationError, CrossbarConfig
 from quietbar.contract.crossbar import READ_SIGMA
 from quietbar.contract.stream import FrameKind, seed_frame
 from quietbar.integer import crossbar
+from quietbar_cosim.tile_bench import READING_SEED, Case, run, simulate
 from quietbar_hw.crossbar.configuration import Error
 from quietbar_hw.crossbar.folding import CrossbarFolding
 from quietbar_hw.crossbar.mixed import MixedSignalLayer
@@ -18,126 +19,11 @@ from quietbar_hw.crossbar.tile import Crossbar
 from quietbar_hw.crossbar.timing import cycles, interval
 from quietbar_hw.crossbar.top import AxiCrossbar
 from quietbar_hw.denoiser import Folding
-from quietbar_hw.simulation import run_streams
 from quietbar_hw.verilog import lint, write_verilog
 
-PROGRAMMING_SEED, READING_SEED = 5, 9
 BLOCK = BlockConfig(channels=8, hidden=2, height=4, width=4, signed=True)
-VECTORS = 6
 
-
-class Case:
-    """A tile with random weights, converters and input vectors, and the codes that must come out."""
-
-    def __init__(self, config, seed=1, vectors=VECTORS):
-        source = torch.Generator().manual_seed(seed)
-        columns = config.columns
-        self.config = config
-        self.weights = torch.randint(-127, 128, (config.rows, columns), generator=source)
-        self.x = torch.randint(config.source.low, config.source.high + 1, (vectors, config.rows), generator=source)
-        full_scale = config.source.high * 127 * 16 * config.rows**0.5
-        self.converter = crossbar.design_converter(
-            config,
-            full_scale,
-            gain=1 + 0.1 * torch.randn(columns, generator=source),
-            offset=0.05 * full_scale * torch.randn(columns, generator=source),
-            read_noise=0.03 * full_scale,
-        )
-        self.g_plus, self.g_minus = crossbar.program(config, self.weights, PROGRAMMING_SEED)
-
-    def codes(self, x, seed=READING_SEED, start=0):
-        found = crossbar.convert(self.config, self.g_plus, self.g_minus, self.converter, x, seed, start)
-        return found.flatten().tolist()
-
-    @property
-    def setup(self):
-        """The frames that make a tile ready."""
-        return [
-            seed_frame(PROGRAMMING_SEED),
-            crossbar.program_frame(self.config, self.weights),
-            crossbar.converter_frame(self.config, self.converter),
-            seed_frame(READING_SEED),
-        ]
-
-
-class Host:
-    """The far ends of a tile's three streams, for a testbench that does one thing after the other."""
-
-    def __init__(self, tile, context):
-        self.tile, self.context = tile, context
-
-    async def send(self, port, payload, patience=2000):
-        self.context.set(port.payload, payload)
-        self.context.set(port.valid, 1)
-        for _ in range(patience):
-            taken = self.context.get(port.ready)
-            await self.context.tick()
-            if taken:
-                break
-        self.context.set(port.valid, 0)
-        return taken
-
-    async def configure(self, *frames):
-        for frame in frames:
-            for place, word in enumerate(frame):
-                assert await self.send(self.tile.frames, {"word": word, "last": place == len(frame) - 1})
-
-    async def input(self, codes, last_row=None, patience=2000):
-        """Input codes one by one; whether all were taken."""
-        taken = [
-            await self.send(self.tile.inputs, [{"code": code, "last": row == last_row}], patience)
-            for row, code in enumerate(codes)
-        ]
-        return all(taken)
-
-    async def output(self, count, patience=2000):
-        found = []
-        self.context.set(self.tile.codes.ready, 1)
-        for _ in range(patience):
-            if len(found) == count:
-                break
-            if self.context.get(self.tile.codes.valid):
-                found.append(self.context.get(self.tile.codes.payload[0].code))
-            await self.context.tick()
-        self.context.set(self.tile.codes.ready, 0)
-        return found
-
-    @property
-    def error(self):
-        return Error(self.context.get(self.tile.error))
-
-
-def simulate(tile, bench):
-    simulator = Simulator(tile)
-    simulator.add_clock(1e-8)
-
-    async def process(context):
-        await bench(Host(tile, context), context)
-
-    simulator.add_testbench(process)
-    simulator.run()
-
-
-def run(case, folding, stall=0.0):
-    """Codes and ``last`` flags of a case whose vectors are one frame."""
-    # Inputs wait from the beginning and go in with the last of these, which completes the configuration.
-    programming_seed, program, converter, reading_seed = case.setup
-    frames = [
-        {"word": word, "last": place == len(frame) - 1}
-        for frame in (programming_seed, program, reading_seed, converter)
-        for place, word in enumerate(frame)
-    ]
-    codes = case.x.flatten().tolist()
-    elements = [{"code": code, "last": place == len(codes) - 1} for place, code in enumerate(codes)]
-    beats = [elements[first : first + folding.input_lanes] for first in range(0, len(codes), folding.input_lanes)]
-    outputs = len(case.x) * case.config.columns // folding.output_lanes
-    found = run_streams(
-        Crossbar(case.config, folding), {"frames": frames, "inputs": beats}, {"codes": outputs}, stall=stall
-    )
-    elements = [element for beat in found["codes"] for element in beat]
-    return [element.code for element in elements], [element.last for element in elements]
-
-
+MANY = CrossbarConfig(4, 3, dac_bits=2, slices=4, row_tiles=2, column_tiles=2, faults=True, drift=True, output="signed")
 TILES = [
     (CrossbarConfig(6, 4), CrossbarFolding(2, 2, 2, 2)),
     (CrossbarConfig(6, 4), CrossbarFolding(6, 4, 1, 1)),
@@ -146,6 +32,15 @@ TILES = [
     (CrossbarConfig(9, 5, dac_bits=3, adc_bits=5), CrossbarFolding(3, 5, 9, 1)),
     (CrossbarConfig(12, 3, dac_bits=1, adc_bits=2), CrossbarFolding(2, 3, 4, 3)),
     (CrossbarConfig(6, 4, noisy_programming=False), CrossbarFolding(3, 2, 3, 2)),
+    (CrossbarConfig(2, 4, row_tiles=3), CrossbarFolding(2, 4, 1, 2)),
+    (CrossbarConfig(6, 4, dac_bits=1, slices=8), CrossbarFolding(6, 1, 3, 4)),
+    (CrossbarConfig(5, 1, dac_bits=3, slices=2, row_tiles=2), CrossbarFolding(1, 1, 5, 1)),
+    (CrossbarConfig(6, 4, faults=True), CrossbarFolding(2, 2, 2, 2)),
+    (CrossbarConfig(6, 4, drift=True), CrossbarFolding(2, 2, 2, 2)),
+    (CrossbarConfig(6, 4, drift=True, faults=True, noisy_programming=False), CrossbarFolding(2, 2, 2, 2)),
+    (CrossbarConfig(6, 4, output="unsigned"), CrossbarFolding(2, 2, 2, 2)),
+    (MANY, CrossbarFolding(8, 6, 4, 6)),
+    (MANY, CrossbarFolding(1, 2, 2, 3)),
 ]
 
 
@@ -162,12 +57,12 @@ def test_codes_equal_the_reference(config, folding, stall):
 def test_extremes_of_every_operand_equal_the_reference():
     config = CrossbarConfig(4, 6)
     case = Case(config)
-    case.weights = torch.tensor([[127, -127, 127, -127, 0, 1]]).repeat(4, 1)
+    weights = torch.tensor([[127, -127, 127, -127, 0, 1]]).repeat(4, 1)
     case.x = torch.tensor([[255] * 4, [0] * 4, [255, 0, 255, 0], [0, 0, 0, 1]])
     low, high = -(1 << 23), (1 << 23) - 1
     for gains, shifts in (((32768, 65535) * 3, (1, 47) * 3), ((65535, 32768) * 3, (33, 32) * 3)):
-        case.converter = crossbar.Converter((low, high, 0, high, low, 0), gains, shifts, READ_SIGMA.high)
-        case.g_plus, case.g_minus = crossbar.program(config, case.weights, PROGRAMMING_SEED)
+        converter = crossbar.Converter((low, high, 0, high, low, 0), gains, shifts, READ_SIGMA.high)
+        case.tiles = replace(case.tiles, weights=weights, converter=converter)
         codes, _ = run(case, CrossbarFolding(2, 3, 2, 3))
         assert codes == case.codes(case.x)
 
@@ -180,6 +75,11 @@ def test_extremes_of_every_operand_equal_the_reference():
         (CrossbarConfig(2, 12), CrossbarFolding(2, 4, 2, 12)),
         (CrossbarConfig(6, 4), CrossbarFolding(6, 4, 1, 1)),
         (CrossbarConfig(8, 8), CrossbarFolding(4, 8, 2, 4)),
+        (CrossbarConfig(4, 6, row_tiles=3), CrossbarFolding(2, 3, 2, 2)),
+        (CrossbarConfig(8, 2, row_tiles=2), CrossbarFolding(4, 1, 1, 2)),
+        (CrossbarConfig(4, 3, dac_bits=2, slices=4, output="unsigned"), CrossbarFolding(4, 3, 2, 3)),
+        (CrossbarConfig(4, 3, dac_bits=1, slices=3, row_tiles=2, output="signed"), CrossbarFolding(1, 1, 4, 1)),
+        (CrossbarConfig(8, 4, output="signed"), CrossbarFolding(1, 1, 2, 2)),
     ],
 )
 def test_cycles_are_as_stated(config, folding):
@@ -202,7 +102,7 @@ def test_cycles_are_as_stated(config, folding):
             cycle += 1
             if context.get(tile.codes.valid):
                 outputs += folding.output_lanes
-                if outputs % config.columns == 0:
+                if outputs % config.outputs == 0:
                     ends.append(cycle)
             await context.tick()
         assert ends == [cycles(config, folding, vectors) for vectors in range(1, len(case.x) + 1)]

@@ -182,8 +182,9 @@ def _tile(seed: int) -> Bench:
 
     from quietbar.contract import WEIGHT_LIMIT, CrossbarConfig, derive_seed
     from quietbar.integer.crossbar import converter_for_chip
+    from quietbar.integer.tiles import Tiles
     from quietbar.noise import Chip, presets
-    from quietbar_cosim.crossbars import Tile, TileSubject, crossbar_design, crossbar_vectors
+    from quietbar_cosim.crossbars import TileSubject, crossbar_design, crossbar_vectors
     from quietbar_cosim.vectors import jobs, scenarios
     from quietbar_hw.crossbar.folding import CrossbarFolding
 
@@ -194,7 +195,8 @@ def _tile(seed: int) -> Bench:
     deviation = float((codes.double() @ (16 * weights).double()).std())
     chip = Chip(seed, presets.process_and_aging)
     converter = converter_for_chip(config, chip, "tile", 4 * deviation, reference=deviation)
-    tile = Tile(config, weights, converter, *(derive_seed(seed, purpose) for purpose in ("programming", "reading")))
+    programming, reading = derive_seed(seed, "programming"), derive_seed(seed, "reading")
+    tile = Tiles(config, weights, converter, programming, reading)
     vectors = crossbar_vectors(tile, codes, folding, frame_vectors=8)
     chosen = scenarios(seed, vectors.output_frame_beats)
     return (

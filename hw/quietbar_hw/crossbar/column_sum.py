@@ -1,4 +1,4 @@
-"""The array of conductances: the currents of its columns, ``I_j = sum_i x_i * (G+_ij - G-_ij)``."""
+"""The arrays of conductances: the currents of their columns, ``I_j = sum_i x_i * (G+_ij - G-_ij)``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..arithmetic import shape_of
 from ..counting import Loop, step_through
 from ..storage import storage
 from .folding import CrossbarFolding
-from .programming import PAIR, WriteSignature
+from .placing import PAIR, WriteSignature
 from .replay import step_layout
 
 
 def sum_format(config: CrossbarConfig) -> IntegerFormat:
     """Format of a column current before read noise, sized by proof."""
-    magnitude = config.rows * config.source.magnitude * CONDUCTANCE.magnitude
+    magnitude = config.rows * config.dac.magnitude * CONDUCTANCE.magnitude
     return IntegerFormat(signed_bits(magnitude), signed=True)
 
 
@@ -61,7 +61,7 @@ class ColumnSum(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows, columns = self.folding.rows, self.folding.columns
-        depth = self.folding.steps(self.config)
+        depth = self.folding.depth(self.config)
         m.submodules.conductances = memory = storage(data.ArrayLayout(PAIR, rows * columns), depth)
         write, read = memory.write_port(granularity=1), memory.read_port()
         m.d.comb += [write.addr.eq(self.write.address), write.en.eq(self.write.lanes)]

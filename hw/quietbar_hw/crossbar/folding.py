@@ -10,12 +10,12 @@ from quietbar.contract import CrossbarConfig, require, require_integer
 
 @dataclass(frozen=True)
 class CrossbarFolding:
-    """The parallelism of a tile in hardware; the codes that come out do not depend on it.
+    """The parallelism of tiles in hardware, which they use in turn; the codes that come out do not depend on it.
 
     Attributes:
         input_lanes: input codes to a beat, of consecutive rows.
         output_lanes: ADC codes to a beat, of consecutive columns.
-        rows: rows that add to the column sums in one cycle.
+        rows: rows of a tile that add to the column sums in one cycle.
         columns: columns summed at the same time.
     """
 
@@ -35,10 +35,10 @@ class CrossbarFolding:
     def check(self, config: CrossbarConfig) -> None:
         """Refuse a folding that does not divide the tile evenly."""
         for field, size in (
-            ("input_lanes", config.rows),
-            ("output_lanes", config.columns),
+            ("input_lanes", config.inputs),
+            ("output_lanes", config.outputs),
             ("rows", config.rows),
-            ("columns", config.columns),
+            ("columns", config.outputs),
         ):
             value = getattr(self, field)
             require(size % value == 0, f"folding.{field}", value, f"a divisor of {size}")
@@ -47,12 +47,16 @@ class CrossbarFolding:
 
     def steps(self, config: CrossbarConfig) -> int:
         """Cycles that the column sums of a vector take."""
-        return self.row_folds(config) * self.column_folds(config)
+        return config.slices * self.depth(config)
+
+    def depth(self, config: CrossbarConfig) -> int:
+        """Words of the memory of conductances, each with ``rows * columns`` pairs."""
+        return config.row_tiles * self.column_folds(config) * self.row_folds(config)
 
     def row_folds(self, config: CrossbarConfig) -> int:
-        """Cycles that one column's sum takes."""
+        """Cycles that one column's sum takes in a tile."""
         return config.rows // self.rows
 
     def column_folds(self, config: CrossbarConfig) -> int:
         """Groups of columns, summed one after the other."""
-        return config.columns // self.columns
+        return config.outputs // self.columns

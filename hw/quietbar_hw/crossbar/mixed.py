@@ -27,9 +27,11 @@ def check_fit(
     crossbar: CrossbarConfig, block: BlockConfig, crossbar_folding: CrossbarFolding, block_folding: Folding
 ) -> None:
     """Refuse a tile and a block between which codes, channels or lanes do not fit; the field is named."""
-    require(block.channels == crossbar.columns, "block.channels", block.channels, f"{crossbar.columns}, as columns")
-    require(block.signed, "block.signed", block.signed, "True: ADC codes are signed")
-    require(crossbar.target == block.activation, "crossbar.adc_bits", crossbar.adc_bits, f"{block.activation.bits}")
+    require(block.channels == crossbar.outputs, "block.channels", block.channels, f"{crossbar.outputs}, as columns")
+    unsigned = crossbar.output == "unsigned"
+    require(block.signed != unsigned, "block.signed", block.signed, f"{not unsigned}, as the tile's outputs are")
+    wanted = f"such that outputs have {block.activation.bits} bits, not {crossbar.target.bits}"
+    require(crossbar.target == block.activation, "crossbar.adc_bits", crossbar.adc_bits, wanted)
     lanes = crossbar_folding.output_lanes
     require(block_folding.lanes == lanes, "folding.lanes", block_folding.lanes, f"{lanes}, as output_lanes of the tile")
 

@@ -1,8 +1,8 @@
-"""The DAC side: holds input vectors, and hands out each as often as there are groups of columns."""
+"""The DAC side: holds input vectors, and hands out each, slice by slice, as often as there are groups of columns."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,15 +20,15 @@ def input_layout(config: CrossbarConfig) -> data.StructLayout:
 
 
 def step_layout(config: CrossbarConfig, folding: CrossbarFolding) -> data.StructLayout:
-    """The codes of ``folding.rows`` rows: whether they open and close a column's sum, whether they end a frame."""
-    codes = data.ArrayLayout(shape_of(config.source), folding.rows)
+    """What is applied to ``folding.rows`` rows: whether it opens and closes a column's sum, whether it ends a frame."""
+    codes = data.ArrayLayout(shape_of(config.dac), folding.rows)
     return data.StructLayout({"codes": codes, "opens": 1, "closes": 1, "last": 1})
 
 
 class Replay(wiring.Component):
     """Two vectors deep: while one is handed out, the next is filled.
 
-    A vector's steps come in the order of its rows, once for each group of columns.
+    A vector's steps come in the order of a tile's rows, once for each group of columns, tile by tile, slice by slice.
 
     Timing: a step every cycle; the first is there `LATENCY` cycles after the end of its vector was taken.
 
@@ -53,20 +53,25 @@ class Replay(wiring.Component):
         row_folds, column_folds = self.folding.row_folds(self.config), self.folding.column_folds(self.config)
         filling, draining = Signal(), Signal()
         full, last = Signal(2), Signal(2)
-        row_in, row_out = Loop("row_in", row_folds), Loop("row_out", row_folds)
-        column_fold = Loop("column_fold", column_folds)
+        row_in, row_out = Loop("row_in", self.config.row_tiles * row_folds), Loop("row_out", row_folds)
+        column_fold, tile = Loop("column_fold", column_folds), Loop("tile", self.config.row_tiles, stride=row_folds)
+        part = Loop("part", self.config.slices)
+        part_out = Signal.like(part.counter)
 
-        m.submodules.vectors = vectors = storage(self.steps.p.codes.shape(), 2 << len(row_in.counter))
+        codes = data.ArrayLayout(shape_of(self.config.source), self.folding.rows)
+        m.submodules.vectors = vectors = storage(codes, 2 << len(row_in.counter))
         write, read = vectors.write_port(), vectors.read_port()
         advance = ~self.steps.valid | self.steps.ready
         m.d.comb += [
             self.inputs.ready.eq(~full.bit_select(filling, 1)),
             write.addr.eq(Cat(row_in.counter, filling)),
             write.en.eq(self.inputs.valid & self.inputs.ready),
-            read.addr.eq(Cat(row_out.counter, draining)),
+            read.addr.eq(Cat((tile.counter + row_out.counter)[: len(row_in.counter)], draining)),
             read.en.eq(advance),
-            self.steps.p.codes.eq(read.data),
         ]
+        for row in range(self.folding.rows):
+            applied = Value.cast(read.data[row]).word_select(part_out, self.config.dac_bits)
+            m.d.comb += self.steps.p.codes[row].eq(applied)
         m.d.comb += [write.data[row].eq(self.inputs.payload[row].code) for row in range(self.folding.rows)]
         with m.If(step_through(m, write.en, row_in)):
             m.d.sync += [
@@ -77,10 +82,11 @@ class Replay(wiring.Component):
 
         issue = Signal()
         m.d.comb += issue.eq(advance & full.bit_select(draining, 1))
-        ends = step_through(m, issue, row_out, column_fold)
+        ends = step_through(m, issue, row_out, column_fold, tile, part)
         with m.If(advance):
             m.d.sync += [
                 self.steps.valid.eq(issue),
+                part_out.eq(part.counter),
                 self.steps.p.opens.eq(row_out.at_start),
                 self.steps.p.closes.eq(row_out.at_end),
                 self.steps.p.last.eq(ends & last.bit_select(draining, 1)),

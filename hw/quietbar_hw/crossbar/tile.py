@@ -1,6 +1,8 @@
-"""The crossbar tile: programming, column sums, read noise and converter, behind streams."""
+"""Crossbar tiles: programming, drift, column sums, read noise, converter, partial sums and scale, behind streams."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
@@ -15,8 +17,11 @@ from ..gaussian import GaussianSource
 from ..stream import Queue, Resize
 from .column_sum import ColumnSum, current_layout
 from .configuration import CONFIGURATION, ERROR_BITS, Configuration, Error
-from .converter import Converter, code_layout
+from .converter import Converter
+from .devices import Devices
 from .folding import CrossbarFolding
+from .partial_sums import PartialSums, Scaler, output_layout
+from .placing import Placer
 from .programming import Programmer
 from .replay import Replay, input_layout
 
@@ -25,12 +30,12 @@ IN_FLIGHT_HIGH = 15
 
 
 class Crossbar(wiring.Component):
-    """One tile, equal to ``quietbar.integer.crossbar`` integer for integer.
+    """One tile, or several that use the same hardware in turn; equal to ``quietbar.integer.crossbar`` to the bit.
 
     Members:
         frames: In(stream of `CONFIGURATION`), see `Configuration`.
-        inputs: In(stream of ``folding.input_lanes`` elements of `input_layout`): vectors of ``rows`` codes.
-        codes: Out(stream of ``folding.output_lanes`` elements of `code_layout`): for each vector ``columns`` codes.
+        inputs: In(stream of ``folding.input_lanes`` elements of `input_layout`): vectors of ``config.inputs`` codes.
+        codes: Out(stream of ``folding.output_lanes`` elements of `output_layout`), ``config.outputs`` for each vector.
         error: Out, bits of `Error`, each set until reset.
     """
 
@@ -41,7 +46,7 @@ class Crossbar(wiring.Component):
             {
                 "frames": In(stream.Signature(CONFIGURATION)),
                 "inputs": In(stream.Signature(data.ArrayLayout(input_layout(config), folding.input_lanes))),
-                "codes": Out(stream.Signature(data.ArrayLayout(code_layout(config), folding.output_lanes))),
+                "codes": Out(stream.Signature(data.ArrayLayout(output_layout(config), folding.output_lanes))),
                 "error": Out(ERROR_BITS),
             }
         )
@@ -51,7 +56,8 @@ class Crossbar(wiring.Component):
         config, folding = self.config, self.folding
         m.submodules.configuration = configuration = Configuration(config)
         m.submodules.source = source = GaussianSource(1)
-        m.submodules.programmer = programmer = Programmer(config, folding)
+        m.submodules.programmer = programmer = Programmer(config)
+        m.submodules.placer = placer = Placer(config, folding)
         m.submodules.replay = replay = Replay(config, folding)
         m.submodules.column_sum = column_sum = ColumnSum(config, folding)
         m.submodules.converter = converter = Converter(config)
@@ -61,12 +67,17 @@ class Crossbar(wiring.Component):
         wiring.connect(m, configuration.weights, programmer.weights)
         wiring.connect(m, configuration.converter, converter.load)
         wiring.connect(m, configuration.source, source.load)
-        wiring.connect(m, programmer.write, column_sum.write)
+        wiring.connect(m, placer.write, column_sum.write)
         m.d.comb += [
-            programmer.restart.eq(configuration.restart),
-            configuration.programming.eq(programmer.busy),
+            programmer.exponents.eq(configuration.exponents),
+            placer.restart.eq(configuration.restart),
             configuration.converter_invalid.eq(converter.invalid),
         ]
+        if config.drift or config.faults:
+            self._keep_devices(m, configuration, programmer, placer)
+        else:
+            wiring.connect(m, programmer.pairs, placer.pairs)
+            m.d.comb += configuration.programming.eq(programmer.busy)
 
         # Samples, one by one: to the programmer while it is busy, else to the converter.
         seeding = configuration.source.valid & configuration.source.payload.first
@@ -85,7 +96,7 @@ class Crossbar(wiring.Component):
         m.submodules.regroup_inputs = regrouped = Resize(input_layout(config), folding.input_lanes, folding.rows)
         m.submodules.groups = groups = Queue(data.ArrayLayout(current_layout(config), folding.columns), 2)
         m.submodules.currents = currents = Resize(current_layout(config), folding.columns, 1)
-        m.submodules.regroup_codes = codes = Resize(code_layout(config), 1, folding.output_lanes)
+        m.submodules.regroup_codes = codes = Resize(output_layout(config), 1, folding.output_lanes)
         wiring.connect(m, regrouped.o, replay.inputs)
         wiring.connect(m, replay.steps, column_sum.steps)
         wiring.connect(m, column_sum.currents, groups.i)
@@ -94,9 +105,12 @@ class Crossbar(wiring.Component):
             converter.currents.payload.eq(currents.o.payload[0]),
             converter.currents.valid.eq(currents.o.valid),
             currents.o.ready.eq(converter.currents.ready),
-            codes.i.payload[0].eq(converter.codes.payload),
-            codes.i.valid.eq(converter.codes.valid),
-            converter.codes.ready.eq(codes.i.ready),
+        ]
+        results = self._add_up_and_scale(m, configuration, converter.codes)
+        m.d.comb += [
+            codes.i.payload[0].eq(results.payload),
+            codes.i.valid.eq(results.valid),
+            results.ready.eq(codes.i.ready),
         ]
         wiring.connect(m, codes.o, wiring.flipped(self.codes))
 
@@ -109,9 +123,38 @@ class Crossbar(wiring.Component):
         self._follow_vectors(m, configuration, converter)
         return m
 
+    def _keep_devices(self, m: Module, configuration: Configuration, programmer: Programmer, placer: Placer) -> None:
+        """Conductances go to their places when programmed, and anew whenever time or faults change."""
+        m.submodules.devices = devices = Devices(self.config)
+        wiring.connect(m, programmer.pairs, devices.programmed)
+        wiring.connect(m, configuration.faults, devices.faults)
+        wiring.connect(m, devices.pairs, placer.pairs)
+        m.d.comb += [
+            devices.restart.eq(configuration.restart),
+            devices.exponents.eq(configuration.exponents),
+            devices.time.eq(configuration.time),
+            devices.refresh.eq(configuration.refresh),
+            devices.programming.eq(programmer.busy),
+            configuration.programming.eq(programmer.busy | devices.busy),
+        ]
+
+    def _add_up_and_scale(self, m: Module, configuration: Configuration, codes: Any) -> Any:
+        """What becomes of ADC codes: the stream of outputs, one by one."""
+        if self.config.slices * self.config.row_tiles > 1:
+            m.submodules.partial_sums = partial_sums = PartialSums(self.config)
+            wiring.connect(m, codes, partial_sums.codes)
+            codes = partial_sums.sums
+        if self.config.output != "sums":
+            m.submodules.scaler = scaler = Scaler(self.config)
+            wiring.connect(m, configuration.scale, scaler.load)
+            wiring.connect(m, codes, scaler.sums)
+            m.d.comb += configuration.scale_invalid.eq(scaler.invalid)
+            codes = scaler.outputs
+        return codes
+
     def _follow_vectors(self, m: Module, configuration: Configuration, converter: Converter) -> None:
         """Count the vectors under way, and see that ``last`` comes with the end of one."""
-        beats = self.config.rows // self.folding.input_lanes
+        beats = self.config.inputs // self.folding.input_lanes
         beat, in_flight = Loop("beat", beats), Signal(range(IN_FLIGHT_HIGH + 1))
         taken = self.inputs.valid & self.inputs.ready
         entered = step_through(m, taken, beat)

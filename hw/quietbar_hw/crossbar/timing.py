@@ -8,12 +8,13 @@ from ..stream import Queue
 from .column_sum import ColumnSum
 from .converter import Converter
 from .folding import CrossbarFolding
+from .partial_sums import PartialSums, Scaler
 from .replay import Replay
 
 
 def interval(config: CrossbarConfig, folding: CrossbarFolding) -> int:
     """Cycles from one vector to the next: what the busiest of input, column sums and converter needs."""
-    return max(config.rows // folding.input_lanes, folding.steps(config), config.columns)
+    return max(config.inputs // folding.input_lanes, folding.steps(config), config.conversions)
 
 
 def cycles(config: CrossbarConfig, folding: CrossbarFolding, vectors: int = 1) -> int:
@@ -24,8 +25,12 @@ def cycles(config: CrossbarConfig, folding: CrossbarFolding, vectors: int = 1) -
     require_integer("vectors", vectors, 1, 1 << 60)
     folding.check(config)
     row_folds = folding.row_folds(config)
-    filling = max(config.rows // folding.input_lanes, row_folds)
+    filling = max(config.inputs // folding.input_lanes, config.row_tiles * row_folds)
     # Either the converter waits for the last group of columns, or the groups wait for the converter.
-    summing = max(folding.steps(config) + folding.columns, row_folds + config.columns)
+    summing = max(folding.steps(config) + folding.columns, row_folds + config.conversions)
     passing = Replay.LATENCY + ColumnSum.LATENCY + Queue.LATENCY + Converter.LATENCY - 2
+    if config.slices * config.row_tiles > 1:
+        passing += PartialSums.LATENCY
+    if config.output != "sums":
+        passing += Scaler.LATENCY
     return filling + summing + passing + (vectors - 1) * interval(config, folding)

@@ -43,7 +43,7 @@ class AxiCrossbar(wiring.Component):
                 "s_axis_tvalid": In(1),
                 "s_axis_tready": Out(1),
                 "s_axis_tlast": In(1),
-                "m_axis_tdata": Out(folding.output_lanes * config.adc_bits),
+                "m_axis_tdata": Out(folding.output_lanes * config.target.bits),
                 "m_axis_tvalid": Out(1),
                 "m_axis_tready": In(1),
                 "m_axis_tlast": Out(1),
@@ -58,7 +58,7 @@ class AxiCrossbar(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.tile = tile = self.tile
-        inputs, codes, bits = tile.inputs.payload, tile.codes.payload, self.config.dac_bits
+        inputs, codes, bits = tile.inputs.payload, tile.codes.payload, self.config.source.bits
         m.d.comb += [inputs[lane].code.eq(self.s_axis_tdata.word_select(lane, bits)) for lane in range(len(inputs))]
         m.d.comb += [
             inputs[-1].last.eq(self.s_axis_tlast),
