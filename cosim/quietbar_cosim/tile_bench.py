@@ -144,7 +144,7 @@ def run(case: Case, folding: CrossbarFolding, stall: float = 0.0) -> tuple[list[
     elements = [{"code": code, "last": place == len(codes) - 1} for place, code in enumerate(codes)]
     beats = [elements[first : first + folding.input_lanes] for first in range(0, len(codes), folding.input_lanes)]
     outputs = len(case.x) * case.config.outputs // folding.output_lanes
-    found = run_streams(
+    found: dict[str, Any] = run_streams(
         Crossbar(case.config, folding), {"frames": frames, "inputs": beats}, {"codes": outputs}, stall=stall
     )
     elements = [element for beat in found["codes"] for element in beat]
