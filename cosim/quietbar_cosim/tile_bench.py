@@ -147,5 +147,5 @@ def run(case: Case, folding: CrossbarFolding, stall: float = 0.0) -> tuple[list[
     found: dict[str, Any] = run_streams(
         Crossbar(case.config, folding), {"frames": frames, "inputs": beats}, {"codes": outputs}, stall=stall
     )
-    elements = [element for beat in found["codes"] for element in beat]
-    return [element.code for element in elements], [element.last for element in elements]
+    given = [element for beat in found["codes"] for element in beat]
+    return [element.code for element in given], [element.last for element in given]

@@ -81,7 +81,7 @@ def test_tiles_equal_the_reference_however_their_ends_stall(design):
     config, folding = SERIAL
     case = Case(config, seed=SEED, vectors=24)
     made = crossbar_vectors(case.tiles, case.x, folding, frame_vectors=8, prefix="serial_")
-    assert case.tiles.outputs(case.x).unique().numel() > 40, "outputs must be many"
+    assert case.tiles.outputs(case.x).unique().numel() > 30, "outputs must be many"
     results = verify("crossbar tiles", design, jobs("serial", made, scenarios(SEED, made.output_frame_beats)))
     assert [result.outputs for result in results] == [24 * config.outputs] * 5
 

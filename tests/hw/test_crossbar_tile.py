@@ -144,7 +144,7 @@ def test_noise_free_programming_leaves_the_seed_alone():
     case = Case(config)
 
     async def bench(host, context):
-        await host.configure(seed_frame(READING_SEED), case.setup[2], case.setup[1])
+        await host.configure(seed_frame(READING_SEED), case.setup[1], case.setup[0])
         assert await host.input(case.x[0].tolist())
         assert await host.output(config.columns) == case.codes(case.x[:1])
 

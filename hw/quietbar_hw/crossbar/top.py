@@ -17,12 +17,12 @@ from .tile import Crossbar
 class AxiCrossbar(wiring.Component):
     """A crossbar tile between AXI4-Streams.
 
-    Data in: vectors of ``rows`` codes of ``dac_bits``, ``folding.input_lanes`` to a beat, the low row in the low bits.
-    ``tlast`` may come with the last beat of any vector and marks the end of a frame of vectors; it leaves with that
-    vector's last code. Data out: for each vector ``columns`` codes of ``adc_bits`` (two's complement),
-    ``folding.output_lanes`` to a beat, the low column in the low bits. Configuration: frames of 32-bit words as in
-    :mod:`quietbar.contract.stream`: SEED (of one lane), PROGRAM, CONVERTER; when each is wanted is said at
-    :class:`quietbar_hw.crossbar.configuration.Configuration`.
+    Data in: vectors of ``inputs`` codes of ``source.bits``, ``folding.input_lanes`` to a beat, the low row in the low
+    bits. ``tlast`` may come with the last beat of any vector and marks the end of a frame of vectors; it leaves with
+    that vector's last output. Data out: for each vector ``outputs`` elements of ``target``, ``folding.output_lanes`` to
+    a beat, the low column in the low bits. Configuration: frames of 32-bit words as in :mod:`quietbar.contract.stream`:
+    SEED (of one lane), PROGRAM, CONVERTER, and EXPONENTS, TIME, FAULTS, SCALE where the tiles have them; when each is
+    wanted is said at :class:`quietbar_hw.crossbar.configuration.Configuration`.
 
     Timing: outputs of the streams obey AXI4-Stream's rules. ``rst`` is synchronous and high-active; after it the tile
     is to be configured anew. Cycles: :mod:`quietbar_hw.crossbar.timing`.
@@ -39,7 +39,7 @@ class AxiCrossbar(wiring.Component):
         self.tile = Crossbar(config, folding)
         super().__init__(
             {
-                "s_axis_tdata": In(folding.input_lanes * config.dac_bits),
+                "s_axis_tdata": In(folding.input_lanes * config.source.bits),
                 "s_axis_tvalid": In(1),
                 "s_axis_tready": Out(1),
                 "s_axis_tlast": In(1),
