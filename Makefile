@@ -14,7 +14,7 @@ export AMARANTH_USE_YOSYS := builtin
 export QUIETBAR_TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-slow lint verilog cosim accuracy synth bench gaussian-report docs clean
+.PHONY: help setup doctor demo test test-slow lint verilog cosim cosim-mixed accuracy synth bench gaussian-report docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    make \1\t\2/p' Makefile | expand -t 20
@@ -46,6 +46,9 @@ verilog: setup ## write Verilog and its manifest to build/verilog
 
 cosim: setup ## compare the RTL with the reference, bit for bit
 	@$(BIN)/quietbar cosim
+
+cosim-mixed: setup ## a network on crossbar tiles in RTL over noise and time, with and without denoisers; resumes
+	@$(BIN)/quietbar cosim-mixed
 
 accuracy: setup ## accuracy with every bit taken from the RTL
 	@$(BIN)/quietbar accuracy $(RECIPE)

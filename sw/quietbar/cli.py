@@ -76,6 +76,7 @@ COMMANDS = {
         "quietbar_cosim.commands.engine_cycles", "where the cycles of the engine's multipliers go"
     ),
     "cosim": Command("quietbar_cosim.commands.cosim", "compare the RTL with the reference, bit for bit"),
+    "cosim-mixed": Command("quietbar_cosim.commands.cosim_mixed", "run a network on tiles in RTL over noise and time"),
     "accuracy": Command("quietbar_cosim.commands.accuracy", "measure accuracy with every bit taken from the RTL"),
     "registers": Command("quietbar_cosim.commands.registers", "make bank, drivers and documents of a register map"),
     "synth": Command("quietbar_cosim.commands.synth", "count the resources of the Verilog with Yosys"),

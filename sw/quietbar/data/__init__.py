@@ -5,6 +5,8 @@
 ...     ...
 """
 
+from collections.abc import Callable
+
 from quietbar.contract.errors import require_choice
 
 from . import cifar10, digits, fashion_mnist
@@ -34,7 +36,12 @@ __all__ = [
     "search_folders",
 ]
 
-_LOADERS = {"digits": digits.load, "cifar10": cifar10.load, "fashion-mnist": fashion_mnist.load}
+_LOADERS: dict[str, Callable[[int], Dataset]] = {
+    "digits": digits.load,
+    "cifar10": cifar10.load,
+    "fashion-mnist": fashion_mnist.load,
+    "digits-600-test": digits.load_large_test,
+}
 NAMES = tuple(_LOADERS)
 
 
