@@ -89,6 +89,13 @@ def rows(images: torch.Tensor) -> set[bytes]:
 
 
 class TestDigits:
+    def test_digits_have_a_second_split_with_600_test_images(self) -> None:
+        digits, usual = data.load("digits-600-test"), data.load("digits")
+        assert (len(digits.train), len(digits.validation), len(digits.test)) == (1017, 180, 600)
+        assert torch.equal(digits.test.images[:360], usual.test.images)
+        with pytest.raises(ConfigurationError, match=r"digits\.test = 1601: must be an integer from 1 to 1600"):
+            data.digits.load(0, 1601)
+
     def test_has_the_sizes_it_states(self) -> None:
         digits = data.load("digits")
         assert (len(digits.train), len(digits.validation), len(digits.test)) == (1257, 180, 360)
