@@ -10,6 +10,7 @@ import platform
 import subprocess
 import tempfile
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,9 @@ def _load(wanted: str) -> tuple[Kernels | None, str]:
         except (_BuildError, OSError):
             found, has_threads = _open(_built(())), False
     except (_BuildError, OSError) as error:
+        # Once: what this function gives is kept.
+        message = f"quietbar's kernels are not used ({error}); PyTorch gives the same results, more slowly"
+        warnings.warn(f"{message}. QUIETBAR_NATIVE=0 in the environment silences this.", RuntimeWarning, stacklevel=2)
         return None, f"PyTorch: {error}"
     for types, arguments in ((found.read_out, READ_OUT), (found.quantize, QUANTIZE)):
         for function in types.values():
