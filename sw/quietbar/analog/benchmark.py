@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
+import gc
 import json
 import platform
 import re
@@ -217,6 +219,9 @@ def measure_peak(work: Work) -> int | None:
         found = re.search(rf"^{name}:\s*(\d+) kB", status.read_text(), re.MULTILINE)
         return int(found.group(1)) * 1024 if found else 0
 
+    gc.collect()
+    if hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(0)  # what an earlier call freed but the process still holds would hide this one's
     clear.write_text("5")  # the peak is what is held now
     before = value("VmRSS")
     work()
