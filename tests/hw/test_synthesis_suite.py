@@ -26,6 +26,7 @@ RESULTS = {
             "resources": {"LUT4": 1000, "carry": 0},
             "fmax_mhz": {"min": 100.0, "median": 110.0, "max": 120.0, "seeds": {"1": 100.0}},
             "lut4_per_multiplier": 10.0,
+            "lut4_with_carry_per_multiplier": 12.0,
         },
         "cells": {"area_um2": 5000.0, "cells": 100, "memory_bits": 64, "fmax_mhz": 200.0},
     }

@@ -134,7 +134,8 @@ def table(results: Results) -> Iterator[tuple[str, str, str, str]]:
                 else f"{result['area_um2']:,.0f} um2, {result['cells']} cells, {result['memory_bits']} memory bits"
             )
             if "lut4_per_multiplier" in result:
-                takes += f"; {result['lut4_per_multiplier']} LUT4 a multiplier"
+                with_carry = result["lut4_with_carry_per_multiplier"]
+                takes += f"; {result['lut4_per_multiplier']} LUT4 a multiplier ({with_carry} with those of carry cells)"
             speed = result.get("fmax_mhz")
             text = "" if speed is None else f"{speed}"
             if isinstance(speed, dict):
