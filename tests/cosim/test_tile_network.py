@@ -20,6 +20,7 @@ from quietbar_cosim.mismatch import MismatchError
 from quietbar_cosim.mixed_sweep import CODES, codes_of
 from quietbar_cosim.parts import Parts
 from quietbar_cosim.planting import planted
+from quietbar_cosim.regression import BenchFailure
 from quietbar_cosim.replay import verify
 from quietbar_cosim.tile_networks import tile_network_vectors
 from quietbar_cosim.vectors import Job, Scenario, jobs, scenarios
@@ -122,6 +123,11 @@ def test_planted_faults_are_caught(network, images, design, tmp_path, fault):
     # Scores of few values tie often.
     blunt = balanced(network, images, 1.0) if fault == "class" else network
     vectors = tile_network_vectors(blunt, images, prefix=f"{fault}_fault_")
+    if fault == "stride":
+        # The window that ends an image is among those lost, so the denoiser refuses the frame and nothing comes.
+        with pytest.raises(BenchFailure, match=r"stride_fault_m_axis_tvalid.*: 0 of 360 beats came"):
+            verify("planted", design, [Job(fault, vectors, Scenario())], folder=tmp_path)
+        return
     with pytest.raises(MismatchError, match=r"image \d+: expected \d, got \d") as caught:
         verify("planted", design, [Job(fault, vectors, Scenario())], folder=tmp_path)
     print(f"{fault}: {caught.value.comparison.differing} of {caught.value.comparison.outputs} classes differ")
