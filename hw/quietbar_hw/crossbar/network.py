@@ -63,7 +63,7 @@ class TileNetwork(wiring.Component):
     Data in: images of eight-bit elements, one to a beat, channel-last raster order, ``tlast`` on an image's last. Data
     out: the class of each image, one to a beat, each with ``tlast``. Configuration: frames of the parts, addressed as
     :mod:`quietbar.contract.tile_network` says. An image whose ``tlast`` comes early or not at all stops the input until
-    reset, and sets the top bit of ``error``.
+    reset, and sets a bit of ``error``.
 
     Members (with ``clk`` and ``rst``, the ports of the Verilog):
         s_axis_..., m_axis_..., s_axis_cfg_...: the streams.
