@@ -2,7 +2,8 @@
 //
 // The design has streams s_axis_cfg (configuration), s_axis (input) and m_axis (output), any of which may be missing, a
 // clock `clk`, a synchronous reset `rst`, and maybe an output `error` and an AXI4-Lite port s_axil. Streams may have
-// tlast, tid and, the output, tuser, which marks bad frames. ports.h, written at build time, says what there is.
+// tlast, tid and, an output of frames, tuser, which marks bad ones on their last beat. ports.h, written at build time,
+// says what there is.
 // Each cycle: the outputs settle with the clock low, both ends look at them, the clock rises, both ends drive anew.
 // The Python side is quietbar_cosim/bulk.py; the structures below are mirrored there, field by field.
 
@@ -314,8 +315,8 @@ class Simulator {
 #if HAS_OUTPUT_ID
                 if (top_->m_axis_tid != request.id) return fail(outcome, ID_WRONG);
 #endif
-#if HAS_OUTPUT_USER
-                if (top_->m_axis_tuser) return fail(outcome, BAD_FRAME);
+#if HAS_OUTPUT_USER && HAS_OUTPUT_LAST
+                if (last && top_->m_axis_tuser) return fail(outcome, BAD_FRAME);
 #endif
                 if (waiting && std::memcmp(data, waiting_data, OUTPUT_BYTES)) return fail(outcome, DATA_CHANGED);
                 if (waiting && last != waiting_last) return fail(outcome, LAST_CHANGED);
