@@ -20,7 +20,7 @@ from quietbar.experiment.evaluation import accuracy_of, predict, predictions_of,
 from quietbar.experiment.folder import StageResult
 from quietbar.experiment.line import SoftwareLine
 from quietbar.experiment.report import render
-from quietbar.experiment.results import BlockRow, Column, Comparison, Results, TapRow
+from quietbar.experiment.results import BlockRow, Column, Comparison, Results, TapRow, describe_chip
 from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY, TUNED_FLOAT, TUNED_INTEGER
 from quietbar.files import write_atomically
 from quietbar.integer.crossbar import converter_for_chip
@@ -232,7 +232,7 @@ class HardwareLine:
             comparisons=(*comparisons, *self.cosim),
             versions={tool.name: tool.version for tool in toolchain.tools() if tool.version},
             recipe=to_mapping(recipe),
-            mismatch=(line.noisy.variation.gain_mismatch, line.noisy.variation.offset_mismatch),
+            variation=describe_chip(line.noisy.chip(0), recipe.noise.conductance),
         )
 
     def _block_row(self, name: str, tally: dict[str, int], resources: dict[str, int]) -> BlockRow:

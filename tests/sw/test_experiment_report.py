@@ -17,9 +17,11 @@ from quietbar.experiment.results import (
     Results,
     SweepPoint,
     TapRow,
+    describe_chip,
     load_results,
     summary,
 )
+from quietbar.noise import Chip, Variation, presets
 
 
 @pytest.fixture
@@ -47,7 +49,18 @@ def results() -> Results:
         comparisons=(Comparison("stage1, chip 1", 1000, 8000, 0, 5000),),
         versions={"quietbar": "0.1.0"},
         recipe={"name": "small"},
+        variation="temporal noise of 0.5 (of each analog layer's std)",
     )
+
+
+def test_a_chip_is_described_by_all_that_varies() -> None:
+    variation = Variation(sigma=0.25, gain_mismatch=0.1, nu=0.05, noise_growth=0.01, seconds=3600)
+    assert describe_chip(Chip(1, variation)) == (
+        "temporal noise of 0.25, gain mismatch of 0.1 (of each analog layer's std), 3,600 s old (drift 0.05, noise "
+        "growth 0.01)"
+    )
+    chip = Chip(1, Variation(), replace(presets.conductance_by_name("pcm"), seconds=86400.0))
+    assert describe_chip(chip, "pcm").endswith("no variation (of each analog layer's std), weights on pcm of 86,400 s")
 
 
 def test_the_summary_holds_the_table_and_the_bits(results: Results) -> None:

@@ -23,7 +23,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from quietbar.configuration import to_mapping
     from quietbar.experiment.evaluation import test_images
-    from quietbar.experiment.results import accuracy_table, describe_variation
+    from quietbar.experiment.results import accuracy_table, describe_chip
     from quietbar.files import write_atomically
 
     line = software_line(arguments)
@@ -31,7 +31,7 @@ def execute(arguments: argparse.Namespace) -> int:
     evaluation = line.recipe.evaluation
     print(
         f"{line.recipe.model.name} on {test_images(evaluation, line.data)} test images, {len(evaluation.chips)} chips, "
-        f"{describe_variation(line.noisy.variation)}\n\n{accuracy_table(columns)}"
+        f"{describe_chip(line.noisy.chip(0), line.recipe.noise.conductance)}\n\n{accuracy_table(columns)}"
     )
     if arguments.output is not None:
         found = {

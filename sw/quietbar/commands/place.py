@@ -11,10 +11,10 @@ add_arguments = add_recipe_arguments
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the stages up to the placement."""
-    from quietbar.experiment.results import describe_variation
+    from quietbar.experiment.results import describe_chip
 
     line = software_line(arguments)
     plan = line.plan
-    print(describe_variation(line.noisy.variation), end="\n\n")
+    print(describe_chip(line.noisy.chip(0), line.recipe.noise.conductance), end="\n\n")
     print(plan.table())
     return 0

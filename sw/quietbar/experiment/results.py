@@ -12,7 +12,7 @@ from typing import Any, Literal
 from quietbar.configuration import from_mapping
 from quietbar.contract.errors import QuietbarError
 from quietbar.files import write_atomically
-from quietbar.noise import Variation
+from quietbar.noise import Chip
 
 FILE = "results.json"
 
@@ -95,7 +95,7 @@ class Comparison:
 class Results:
     """Everything a run found out.
 
-    ``sigma`` and ``reference`` are those of the temporal noise, ``mismatch`` the deviations of gain and offset.
+    ``sigma`` and ``reference`` are those of the temporal noise, ``variation`` is all of it in words.
     """
 
     name: str
@@ -114,13 +114,7 @@ class Results:
     comparisons: tuple[Comparison, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
-    mismatch: tuple[float, ...] = (0.0, 0.0)
-
-    @property
-    def variation(self) -> str:
-        """The variation of a chip, in words."""
-        gain, offset = self.mismatch
-        return describe_variation(Variation(self.sigma, self.reference, gain, offset))
+    variation: str = ""
 
     @property
     def share(self) -> float:
@@ -170,15 +164,23 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), line(["-" * width for width in widths]), *(line(row) for row in rows)])
 
 
-def describe_variation(variation: Variation) -> str:
-    """Its parts in words, for one line."""
+def describe_chip(chip: Chip, devices: str | None = None) -> str:
+    """The parts of its variation in words, for one line; ``devices`` is the name of its conductances."""
+    variation = chip.variation
     named = {
         "temporal noise": variation.sigma,
         "gain mismatch": variation.gain_mismatch,
         "offset mismatch": variation.offset_mismatch,
     }
     parts = [f"{name} of {value:.3g}" for name, value in named.items() if value]
-    return f"{', '.join(parts) or 'no variation'} (of each analog layer's {variation.reference})"
+    text = f"{', '.join(parts) or 'no variation'} (of each analog layer's {variation.reference})"
+    if variation.nu or variation.noise_growth:
+        text += (
+            f", {variation.seconds:,.0f} s old (drift {variation.nu:.3g}, noise growth {variation.noise_growth:.3g})"
+        )
+    if chip.conductance is not None:
+        text += f", weights on {devices or 'devices'} of {chip.conductance.seconds:,.0f} s"
+    return text
 
 
 def accuracy_table(columns: Sequence[Column]) -> str:
