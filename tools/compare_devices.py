@@ -1,4 +1,7 @@
-"""Device statistics beside aihwkit's: ``python tools/compare_aihwkit.py CHECKOUT``, with its source code in CHECKOUT.
+"""Device statistics beside those of other simulators, whose source code lies in CHECKOUT::
+
+    python tools/compare_devices.py aihwkit CHECKOUT        phase-change memory, programmed and read at four times
+    python tools/compare_devices.py crosssim CHECKOUT       programming error of the RRAM of Milo et al.
 
 aihwkit's noise models are plain Python: its packages are entered without their initialization, so nothing is compiled.
 Both sides draw their own numbers. Exit status 1 where a mean or deviation differs by more than 4.5 standard errors and
@@ -61,11 +64,16 @@ def compare(what: str, found: NDArray[np.float64], expected: NDArray[np.float64]
     return bool(mean_fits and spread_fits)
 
 
-def main(checkout: Path) -> int:
+def heading(other: str) -> None:
+    """Print what the columns are."""
+    print(f"{'':36s} {'mean':>9s} {other:>9s} {'std':>9s} {other:>9s}   microsiemens")
+
+
+def with_aihwkit(checkout: Path) -> bool:
     """Compare phase-change memory at five levels, just programmed, and read at four times."""
     torch.manual_seed(0)
     model = load(checkout, "aihwkit.inference.noise.pcm").PCMLikeNoiseModel(g_max=25.0)
-    print(f"{'':36s} {'mean':>9s} {'aihwkit':>9s} {'std':>9s} {'aihwkit':>9s}   microsiemens")
+    heading("aihwkit")
     agree = True
     for level in LEVELS:
         target = torch.full((COUNT,), 25 * level, dtype=torch.float64)
@@ -77,8 +85,38 @@ def main(checkout: Path) -> int:
             now = model.apply_drift_noise_to_conductance(programmed, exponents, seconds - 20.0)
             aged = dataclasses.replace(presets.pcm, seconds=seconds)
             agree &= compare(f"pcm, g = {level:g}, read at {seconds:g} s", ours(aged, 25 * level), now.numpy())
-    return 0 if agree else 1
+    return agree
+
+
+def with_crosssim(checkout: Path) -> bool:
+    """Compare RRAM just programmed to five conductances."""
+    sys.path.insert(0, str(checkout))
+    importlib.import_module("simulator.backend").ComputeBackend(use_gpu=False)
+    np.random.seed(0)
+    high, least = presets.rram_milo.g_max, presets.rram_milo.g_min / presets.rram_milo.g_max
+    parameters = types.SimpleNamespace(
+        Gmin_norm=least,
+        Gmax_norm=1.0,
+        Grange_norm=1.0 - least,
+        clip_conductance=False,
+        cell_bits=0,
+        time=0,
+        Rmin=1e6 / high,
+        Vread=0.1,
+        nonlinear_IV=types.SimpleNamespace(enable=False),
+    )
+    module = importlib.import_module("simulator.devices.custom.RRAM_Milo")
+    model = module.RRAMMilo(parameters, types.SimpleNamespace(magnitude=1.0))
+    heading("CrossSim")
+    agree = True
+    for level in (50.0, 80.0, 120.0, 170.0, 225.0):
+        theirs = high * model.programming_error(np.full(COUNT, level / high))
+        agree &= compare(f"rram_milo, {level:g} uS, programmed", ours(presets.rram_milo, level), theirs)
+    return agree
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    others = {"aihwkit": with_aihwkit, "crosssim": with_crosssim}
+    if len(sys.argv) != 3 or sys.argv[1] not in others:
+        sys.exit(f"usage: {sys.argv[0]} {'|'.join(others)} CHECKOUT")
+    sys.exit(0 if others[sys.argv[1]](Path(sys.argv[2])) else 1)
