@@ -121,7 +121,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, help="which ones (default all)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds per group (default 5)")
+    parser.add_argument("--rounds", type=int, default=11, help="rounds per group (default 11)")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (default 1)")
     target = Path("build/benchmark.json")
     parser.add_argument("--json", type=Path, default=target, metavar="FILE", help=f"figures (default {target})")

@@ -3,8 +3,8 @@
     python -m quietbar.analog.benchmark --sections forward training --threads 1 2 --rounds 9 --json FILE
 
 The members of a group run in turn in one process, round after round, so that a busy machine slows all of them alike; a
-time is the smallest of the rounds, a ratio is taken to the group's first member. Peak memory is that of one call in a
-process of its own, beyond what the process held before the call (Linux only).
+time is the median of the rounds, a ratio the median of each round's ratio to the group's first member. Peak memory is
+that of one call in a process of its own, beyond what the process held before the call (Linux only).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -184,13 +185,13 @@ def _normalized(inputs: int, outputs: int, size: int, stride: int = 1) -> tuple[
     return nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs)
 
 
-def measure_times(group: Group, threads: int, rounds: int) -> dict[str, float]:
-    """Smallest time of each member, in seconds."""
+def measure_times(group: Group, threads: int, rounds: int) -> dict[str, list[float]]:
+    """Time of each member in each round, in seconds."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         works = {name: prepare() for name, prepare in group.items()}
-        best = dict.fromkeys(works, float("inf"))
+        times: dict[str, list[float]] = {name: [] for name in works}
         for trial in range(rounds + 1):
             for name, work in works.items():
                 _synchronize()
@@ -198,8 +199,8 @@ def measure_times(group: Group, threads: int, rounds: int) -> dict[str, float]:
                 work()
                 _synchronize()
                 if trial:  # the first round warms caches up
-                    best[name] = min(best[name], time.perf_counter() - start)
-        return best
+                    times[name].append(time.perf_counter() - start)
+        return times
     finally:
         torch.set_num_threads(before)
 
@@ -286,10 +287,12 @@ def _print_times(title: str, group: Group, threads: Sequence[int], rounds: int) 
     entries = []
     for name in group:
         line = f"{name:60}"
-        for count, best in measured.items():
-            ratio = best[name] / next(iter(best.values()))
-            line += f"{best[name] * 1e3:15.1f}{ratio:7.2f}"
-            entries.append({"group": title, "name": name, "threads": count, "seconds": best[name], "ratio": ratio})
+        for count, times in measured.items():
+            seconds = statistics.median(times[name])
+            first = next(iter(times.values()))
+            ratio = statistics.median(own / plain for own, plain in zip(times[name], first, strict=True))
+            line += f"{seconds * 1e3:15.1f}{ratio:7.2f}"
+            entries.append({"group": title, "name": name, "threads": count, "seconds": seconds, "ratio": ratio})
         print(line, flush=True)
     return entries
 
@@ -326,7 +329,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, help="which ones (default all)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of PyTorch (default 1 2)")
-    parser.add_argument("--rounds", type=int, default=6, help="rounds per group (default 6)")
+    parser.add_argument("--rounds", type=int, default=12, help="rounds per group (default 12)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--peak", nargs=2, metavar=("SECTION", "NAME"), help=argparse.SUPPRESS)
