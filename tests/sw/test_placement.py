@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -120,6 +121,27 @@ class TestChoice:
         assert is_within(chosen)
         assert left == left_by(chosen)
         assert left <= best + 1e-6 * sum(damages)
+
+    def test_several_budgets_on_crowded_places(self):
+        """Cases in which most sets are out of reach and the best ones lie close together."""
+        draw = random.Random(7)
+        for _ in range(100):
+            damages = [draw.expovariate(1) for _ in range(4)]
+            options = [
+                [Option(draw.randint(1, 6), draw.uniform(0.1, 0.9), (draw.randint(1, 6),)) for _ in range(2)]
+                for _ in damages
+            ]
+            chosen, left = choose(damages, options, 9, [9])
+            lefts = []
+            for every in itertools.product((None, 0, 1), repeat=4):
+                taken = [options[place][number] for place, number in enumerate(every) if number is not None]
+                if sum(each.cost for each in taken) <= 9 and sum(each.costs[0] for each in taken) <= 9:
+                    behind = 0.0
+                    for damage, choices, number in zip(damages, options, every, strict=True):
+                        behind = (behind + damage) * (1 - (0 if number is None else choices[number].removed))
+                    lefts.append((behind, every))
+            assert left <= min(behind for behind, _ in lefts) + 1e-6 * sum(damages)
+            assert (left, tuple(chosen)) in lefts
 
     def test_a_further_budget_out_of_reach_changes_nothing(self):
         damages = [3.0, 1.0, 2.0, 0.5, 1.5]
