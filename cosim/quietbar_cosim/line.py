@@ -207,6 +207,7 @@ class HardwareLine:
         line, recipe = self.software, self.recipe
         columns = [*(line.columns[name] for name in (CLEAN, NOISY, FLOAT, INTEGER)), self.column]
         columns += [line.columns[name] for name in (TUNED_FLOAT, TUNED_INTEGER) if name in line.columns]
+        columns += line.aged.values()
         by_chip = self._accuracy.values["taps"]
         comparisons = [
             Comparison(f"{tap}, chip {chip}", tally["outputs"], tally["bits"], tally["differing"], tally["cycles"])

@@ -10,6 +10,7 @@ import torch
 
 from quietbar import cli
 from quietbar.experiment import stages
+from quietbar.experiment.aging import age_text
 from quietbar.experiment.line import SoftwareLine
 from quietbar.experiment.recipe import Recipe, read_recipe
 
@@ -145,6 +146,31 @@ def test_every_chip_gets_blocks_of_its_own_where_the_recipe_asks(
     printed = capsys.readouterr().out
     assert json.loads(output.read_text())["accuracies"] == {name: list(c.accuracies) for name, c in columns.items()}
     assert "offset mismatch of" in printed and f"tuned, integer     {columns[stages.TUNED_INTEGER].text()}" in printed
+
+
+def test_chips_age_under_the_blocks_of_their_youth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    aging = ["noise.sigma=0.1", "noise.drop=30.0", "noise.nu=0.05", "noise.noise_growth=0.5"]
+    given = [*QUICK, "model.training.epochs=6", *aging, "evaluation.seconds=[20, 2592000]"]
+    line = SoftwareLine(read_recipe("recipes/digits.toml", given), tmp_path)
+    young, old, tuned_young, tuned_old = (
+        line.aged[f"{name}, {age}"].accuracies
+        for name in (stages.NOISY, stages.INTEGER)
+        for age in ("20 seconds", "30 days")
+    )
+    assert young == line.columns[stages.NOISY].accuracies
+    assert tuned_young == line.columns[stages.INTEGER].accuracies
+    assert sum(old) < sum(young) and sum(tuned_old) < sum(tuned_young)
+
+    options = ["recipes/digits.toml", "--folder", str(tmp_path), *(word for each in given for word in ("--set", each))]
+    assert cli.main(["evaluate", *options]) == 0
+    assert "denoised, integer, 30 days" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1, "1 second"), (20, "20 seconds"), (60, "1 minute"), (3600, "1 hour"), (2592000, "30 days")]
+)
+def test_ages_read_as_people_say_them(seconds: float, text: str) -> None:
+    assert age_text(seconds) == text
 
 
 def test_commands_work_on_a_recipe(finished: SoftwareLine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,6 +87,10 @@ def test_a_recipe_s_chips_have_its_age_and_its_devices(recipe_file: Path) -> Non
         ("evaluation.chips=[1, 1]", "evaluation.chips = (1, 1): must be different seeds"),
         ("evaluation.chips=[-1]", "evaluation.chips[0] = -1: must be an integer from 0"),
         ("evaluation.chunk=150", "evaluation.chunk = 150: must be a multiple of evaluation.batch = 100"),
+        (
+            "evaluation.seconds=[100]",
+            "evaluation.seconds[0] = 100.0: must be absent, or noise.nu, noise.noise_growth or",
+        ),
         ("model.pretrained=true", "model.pretrained = True: must be true, or a table model.training"),
         ("blocks.factors=[1.5, 0.0, 0.1]", "blocks.factors = (1.5, 0.0, 0.1): must be three numbers"),
         ("name=../x", "name = '../x': must be made of letters"),
@@ -98,6 +102,18 @@ def test_what_does_not_fit_is_refused_by_name(recipe_file: Path, override: str, 
     with pytest.raises(ConfigurationError) as caught:
         read_recipe(recipe_file, [override])
     assert message in str(caught.value)
+
+
+def test_an_age_of_the_evaluation_is_one_that_the_devices_have(recipe_file: Path) -> None:
+    wan = 'noise={sigma = 0.1, conductance = "rram_wan"}'
+    for ages, message in {
+        "[60, 1e6]": "evaluation.seconds[1] = 1000000.0: must be at most",
+        "[0.5]": "evaluation.seconds[0] = 0.5: must be a finite number of at least",
+        "[60, 60]": "evaluation.seconds = (60.0, 60.0): must be different ages",
+    }.items():
+        with pytest.raises(ConfigurationError) as caught:
+            read_recipe(recipe_file, [wan, f"evaluation.seconds={ages}"])
+        assert message in str(caught.value)
 
 
 def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from quietbar.files import write_atomically
 
     line = software_line(arguments)
-    columns = tuple(line.columns.values())
+    columns = (*line.columns.values(), *line.aged.values())
     evaluation = line.recipe.evaluation
     print(
         f"{line.recipe.model.name} on {test_images(evaluation, line.data)} test images, {len(evaluation.chips)} chips, "

@@ -13,6 +13,7 @@ from quietbar.integer import Bundle
 from quietbar.placement import Plan
 
 from . import stages
+from .aging import aged_stage
 from .folder import RunFolder, StageResult
 from .recipe import Recipe
 from .results import Column, SweepPoint
@@ -126,6 +127,14 @@ class SoftwareLine:
     def columns(self) -> dict[str, Column]:
         """Test accuracy of everything that runs in software."""
         return self._columns[0]
+
+    @cached_property
+    def aged(self) -> dict[str, Column]:
+        """Test accuracy at the later ages that the recipe asks for."""
+        if not self.recipe.evaluation.seconds:
+            return {}
+        bundle, result = self._bundle
+        return aged_stage(self.run, self.recipe, self.data, self.noisy, self.denoised, bundle, self._tuned, result)[0]
 
     @property
     def accuracy_result(self) -> StageResult:

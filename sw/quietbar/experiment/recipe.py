@@ -138,6 +138,15 @@ class NoiseRecipe:
         require_integer("noise.images", self.images, 1, HIGH)
         require_integer("noise.calibration", self.calibration, 1, HIGH)
 
+    def require_age(self, name: str, seconds: float) -> None:
+        """Refuse an age ``name`` that chips of this recipe cannot have, or that would change nothing about them."""
+        ages = self.nu > 0 or self.noise_growth > 0 or self.conductance is not None
+        require(ages, name, seconds, "absent, or noise.nu, noise.noise_growth or noise.conductance given: nothing ages")
+        try:
+            replace(self, seconds=seconds).chip(0)
+        except ConfigurationError as error:
+            raise ConfigurationError(name, error.value, error.allowed) from None
+
     def chip(self, seed: int, level: float = 1.0) -> Chip:
         """Chip instance ``seed`` at a level: sigma itself where the recipe leaves that open, else a factor."""
         factor = 1.0 if self.sigma is None else level
@@ -252,12 +261,15 @@ class EvaluationRecipe:
         images: test images, the first ones, through every column of the table; left out, all.
         batch: images a forward pass.
         chunk: images between two results that are kept: what an interruption may cost.
+        seconds: later ages of the same chips, since programming, at which accuracy is measured too, the blocks as they
+            were.
     """
 
     chips: tuple[int, ...] = (1, 2, 3)
     images: int | None = None
     batch: int = 100
     chunk: int = 500
+    seconds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         require(len(self.chips) > 0, "evaluation.chips", self.chips, "at least one seed")
@@ -269,6 +281,7 @@ class EvaluationRecipe:
         require_integer("evaluation.batch", self.batch, 1, HIGH)
         whole = isinstance(self.chunk, int) and self.chunk > 0 and self.chunk % self.batch == 0
         require(whole, "evaluation.chunk", self.chunk, f"a multiple of evaluation.batch = {self.batch}")
+        require(len(set(self.seconds)) == len(self.seconds), "evaluation.seconds", self.seconds, "different ages")
 
 
 @dataclass(frozen=True)
@@ -314,6 +327,8 @@ class Recipe:
     hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
 
     def __post_init__(self) -> None:
+        for index, seconds in enumerate(self.evaluation.seconds):
+            self.noise.require_age(f"evaluation.seconds[{index}]", seconds)
         plain = bool(self.name) and all(letter.isalnum() or letter in "-_." for letter in self.name)
         require_integer("threads", self.threads, 1, 1024)
         require(plain and self.name[0].isalnum(), "name", self.name, "made of letters, digits, '-', '_' and '.'")

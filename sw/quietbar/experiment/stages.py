@@ -7,7 +7,7 @@ the recipe's seeds, so a stage that was done before is read back and gives the v
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ class NoisyNetwork:
     def chip(self, seed: int) -> Chip:
         """The chip instance ``seed`` with this network's variation and conductance."""
         return Chip(seed, self.variation, self.conductance)
+
+    def aged(self, seconds: float) -> NoisyNetwork:
+        """The same chips, so many seconds after they were programmed."""
+        conductance = None if self.conductance is None else replace(self.conductance, seconds=seconds)
+        return replace(self, variation=replace(self.variation, seconds=seconds), conductance=conductance)
 
 
 def network_stage(run: RunFolder, recipe: Recipe, data: Dataset) -> tuple[nn.Module, StageResult]:
@@ -224,11 +229,11 @@ class TunedNetworks:
     noisy: NoisyNetwork
     folder: Path
 
-    def on(self, chip: int) -> tuple[nn.Module, integer.Bundle]:
-        """The network of chip ``chip``, placed on it, and its blocks in integers."""
+    def on(self, chip: int, noisy: NoisyNetwork | None = None) -> tuple[nn.Module, integer.Bundle]:
+        """The network of chip ``chip``, placed on it as it was or as it is in ``noisy``, and its blocks in integers."""
         model = copy.deepcopy(self.denoised)
         _load(model, self.folder / f"blocks-{chip}.pt")
-        analog.set_chip(model, self.noisy.chip(chip))
+        analog.set_chip(model, (noisy or self.noisy).chip(chip))
         return model.eval(), integer.load(self.folder / f"bundle-{chip}")
 
 
@@ -367,7 +372,8 @@ def accuracy_stage(
         return found
 
     stages_before = (after,) if tuned is None else (after, tuned[1])
-    result = run.stage("accuracy", {"evaluation": asdict(recipe.evaluation)}, stages_before, compute)
+    settings = {name: value for name, value in asdict(recipe.evaluation).items() if name != "seconds"}
+    result = run.stage("accuracy", {"evaluation": settings}, stages_before, compute)
     return {name: Column(name, tuple(values)) for name, values in result.values.items()}, result
 
 
