@@ -1,7 +1,8 @@
 """How fast the engines are on this machine, with the versions of everything that decides it. Called by ``make bench``.
 
-Competitors of one row group run in turn, round after round, so that a busy machine slows all of them alike; the
-figure is the median of the rounds, and the ratio is taken to the first of the group.
+Competitors of one row group run in turn, round after round, so that a busy machine slows all of them alike. The rate is
+the median of the rounds; the ratio is in processor time, taken within each round to the first of the group, and the
+median of the rounds' ratios: what else runs on the machine then hardly moves it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from quietbar.contract import BlockConfig
 from quietbar.files import write_atomically
 from quietbar.sharpness import method
 
-SECTIONS = ("engines", "analog", "simulation")
+SECTIONS = ("engines", "training", "analog", "simulation")
 BATCH = 100
 SAMPLES = 1 << 20
 
@@ -79,6 +80,7 @@ def training() -> Group:
         "training step, SAMSON(2), every 4th": (4 * BATCH, fourth()),
         "training step, noise injection, images": (BATCH, step("noise")),
         "training step, clipping, images": (BATCH, step("clipping")),
+        "training step, SAMSON(2), clipping, images": (BATCH, step("samson", clipping=1.5)),
     }
 
 
@@ -105,16 +107,25 @@ def blocks() -> Group:
     }
 
 
-def measure(group: Group, rounds: int) -> dict[str, float]:
-    """Median rate of every member, in things per second."""
+def measure(group: Group, rounds: int) -> dict[str, tuple[float, float]]:
+    """Of every member the median rate, in things per second, and the median ratio of its processor time."""
     seconds: dict[str, list[float]] = {name: [] for name in group}
+    processor: dict[str, list[float]] = {name: [] for name in group}
     for trial in range(rounds + 1):
-        for name, (_, work) in group.items():
-            start = time.perf_counter()
+        for name, (count, work) in group.items():
+            start, start_processor = time.perf_counter(), time.process_time()
             work()
             if trial:  # the first round warms caches up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: count / statistics.median(seconds[name]) for name, (count, _) in group.items()}
+                processor[name].append((time.process_time() - start_processor) / count)
+                seconds[name].append((time.perf_counter() - start) / count)
+    first = processor[next(iter(group))]
+    return {
+        name: (
+            1 / statistics.median(seconds[name]),
+            statistics.median(own / other for own, other in zip(processor[name], first, strict=True)),
+        )
+        for name in group
+    }
 
 
 def main() -> None:
@@ -132,7 +143,9 @@ def main() -> None:
     print(f"torch {torch.__version__}, numpy {numpy.__version__}, Verilator {toolchain.verilator().version}\n")
     result: dict[str, object] = {"machine": platform.machine(), "threads": arguments.threads}
     if "engines" in arguments.sections:
-        result["engines"] = print_engines(arguments.rounds)
+        result["engines"] = print_rates((inference, sampling, blocks), arguments.rounds)
+    if "training" in arguments.sections:
+        result["training"] = print_rates((training,), arguments.rounds)
     if "analog" in arguments.sections:
         result["analog"] = analog_benchmark.run(analog_benchmark.SECTIONS, (1, 2), arguments.rounds, "cpu")
     if "simulation" in arguments.sections:
@@ -142,16 +155,14 @@ def main() -> None:
     print(f"\nwritten to {arguments.json}")
 
 
-def print_engines(rounds: int) -> dict[str, float]:
-    """Rates of all groups, in things per second."""
-    found: dict[str, float] = {}
+def print_rates(groups: Sequence[Callable[[], Group]], rounds: int) -> dict[str, dict[str, float]]:
+    """By member of any group its rate, in things per second, and its time relative to the group's first."""
+    found: dict[str, dict[str, float]] = {}
     print(f"{'what':42}{'per second':>14}{'time, relative':>16}")
-    for group in (inference, training, sampling, blocks):
-        rates = measure(group(), rounds)
-        found |= rates
-        first = next(iter(rates.values()))
-        for name, rate in rates.items():
-            print(f"{name:42}{rate:14,.0f}{first / rate:16.2f}", flush=True)
+    for group in groups:
+        for name, (rate, ratio) in measure(group(), rounds).items():
+            found[name] = {"per second": rate, "time, relative": ratio}
+            print(f"{name:42}{rate:14,.0f}{ratio:16.2f}", flush=True)
     return found
 
 

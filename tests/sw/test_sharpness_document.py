@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from quietbar.sharpness import SharpnessAware, WeightClipping
+from quietbar.sharpness import NoiseInjection, SharpnessAware, WeightClipping
 
 PROGRAMS = re.findall(
     r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "sharpness.md").read_text(), re.DOTALL
 )
-BEFORE, AFTER, OTHER, BY_HAND = range(4)
+BEFORE, AFTER, OTHER, TOGETHER, BY_HAND = range(5)
 
 
 def run(program: str, seed: int = 0) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def weights(names: dict[str, Any]) -> torch.Tensor:
 
 
 def test_there_are_the_programs_that_these_tests_know() -> None:
-    assert len(PROGRAMS) == 4
+    assert len(PROGRAMS) == 5
 
 
 def test_five_lines_make_a_loop_sharpness_aware() -> None:
@@ -59,6 +59,17 @@ def test_another_method_is_another_second_line() -> None:
     assert isinstance(found["optimizer"], WeightClipping) and found["optimizer"].passes == 4
     weight = found["model"][0].weight.detach()
     assert float(weight.abs().max()) < 2 * float(weight.std())
+
+
+def test_methods_go_together() -> None:
+    before_loop = PROGRAMS[AFTER].splitlines()
+    loop = "\n".join(before_loop[before_loop.index("for inputs, labels in batches:") :])
+    found = run(f"{PROGRAMS[TOGETHER]}{loop}")
+    assert isinstance(found["optimizer"].base, WeightClipping) and found["optimizer"].passes == 8
+    weight = found["model"][0].weight.detach()
+    assert float(weight.abs().max()) < 2 * float(weight.std())
+    found = run(f"{PROGRAMS[TOGETHER]}optimizer = on_noisy_chips\n{loop}")
+    assert isinstance(found["optimizer"].base, NoiseInjection) and found["optimizer"].passes == 8
 
 
 @pytest.mark.parametrize("scaler", ["GradScaler", "none"])

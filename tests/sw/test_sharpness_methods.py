@@ -13,6 +13,8 @@ from quietbar.contract.errors import ConfigurationError, QuietbarError
 from quietbar.sharpness import METHODS, NoiseInjection, Plain, SharpnessAware, WeightClipping, formulas, method
 
 STRENGTHS = {"plain": None, "sam": 0.1, "asam": 0.5, "samson": 1.0, "layer": 0.1, "noise": 0.1, "clipping": 1.5}
+TWO_PASSES = ("sam", "asam", "samson", "layer")
+COMBINED = tuple(f"{name}+clipping" for name in (*TWO_PASSES, "noise"))
 
 
 def network(seed=0):
@@ -62,8 +64,12 @@ def train_by_hand(model, optimizer, data, scaler=None, factor=1.0):
             scaler.update()
 
 
-def made(name, model, **options):
-    return method(name, sgd(model), STRENGTHS[name], model=model, **options)
+def made(name, model, strengths=STRENGTHS, **options):
+    """The optimizer of a method, or of a method and clipping."""
+    name, _, other = name.partition("+")
+    if other:
+        options["clipping"] = STRENGTHS["clipping"]
+    return method(name, sgd(model), strengths.get(name), model=model, **options)
 
 
 def equal(first, second):
@@ -71,25 +77,26 @@ def equal(first, second):
     return all(torch.equal(value, second[name]) for name, value in first.state_dict().items())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *COMBINED])
 def test_every_method_has_both_forms_and_they_do_the_same(name):
     first, second, data = network(), network(), batches(5)
     optimizer = made(name, first)
     train(first, optimizer, data)
-    assert optimizer.steps == 5 and optimizer.passes == (10 if name in ("sam", "asam", "samson", "layer") else 5)
+    assert optimizer.steps == 5 and optimizer.passes == (10 if name.startswith(TWO_PASSES) else 5)
     train_by_hand(second, made(name, second), data)
     assert equal(first, second)
 
 
 def test_all_methods_are_different():
-    data, networks = batches(3), [network() for _ in METHODS]
-    for name, model in zip(METHODS, networks, strict=True):
+    names = [*METHODS, *COMBINED]
+    data, networks = batches(3), [network() for _ in names]
+    for name, model in zip(names, networks, strict=True):
         train(model, made(name, model), data)
     for index, one in enumerate(networks):
         assert not any(equal(one, other) for other in networks[index + 1 :])
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *COMBINED])
 def test_every_method_resumes_from_its_state_bit_for_bit(name):
     data, straight, stopped = batches(6), network(), network()
     train(straight, made(name, straight), data)
@@ -98,7 +105,7 @@ def test_every_method_resumes_from_its_state_bit_for_bit(name):
     saved = copy.deepcopy((stopped.state_dict(), optimizer.state_dict()))
     resumed = network(seed=9)
     resumed.load_state_dict(saved[0])
-    optimizer = method(name, sgd(resumed), model=resumed)
+    optimizer = made(name, resumed, strengths={})
     optimizer.load_state_dict(saved[1])
     train(resumed, optimizer, data[3:])
     assert equal(straight, resumed)
@@ -111,7 +118,7 @@ def test_plain_is_the_base_bit_for_bit():
     assert equal(first, second)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *COMBINED])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_gradients_that_are_not_finite_change_nothing(name, bad):
     model, batch = network(), batches(1)[0]
@@ -274,7 +281,7 @@ def test_where_a_saved_training_climbs_next_is_part_of_its_state():
 
 
 @pytest.mark.parametrize("form", ["closure", "calls"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *COMBINED])
 def test_a_gradient_scaler_is_used_as_with_any_optimizer_and_changes_no_bit(name, form):
     """Scales are powers of two: nothing rounds otherwise."""
     plain, scaled, data = network(), network(), batches(4)
@@ -292,7 +299,7 @@ def test_a_gradient_scaler_is_used_as_with_any_optimizer_and_changes_no_bit(name
 
 
 @pytest.mark.parametrize("form", ["closure", "calls"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *COMBINED])
 def test_a_scale_that_overflows_is_lowered_until_steps_succeed(name, form):
     plain, scaled, data = network(), network(), batches(12)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-30)
@@ -391,7 +398,9 @@ def test_mixed_precision_trains():
         (lambda base: SharpnessAware(base, every=0), "sharpness.every = 0: must be an integer from 1"),
         (lambda base: SharpnessAware(base, workers="solo"), "sharpness.workers = 'solo': must be one of 'together'"),
         (lambda base: SharpnessAware(base, workers="alone"), "must be 'together', or with a torch.nn.parallel.Dist"),
-        (lambda base: NoiseInjection(Plain(base)), "must be one that steps without a closure"),
+        (lambda base: NoiseInjection(SharpnessAware(base)), "must be one that steps without a closure; sharpness-aw"),
+        (lambda base: method("clipping", base, 2, clipping=1), "sharpness.clipping = 1: must be left out: its limit"),
+        (lambda base: method("sam", base, clipping=0), "sharpness.limit = 0: must be above 0"),
     ],
 )
 def test_bad_settings_are_refused_by_name(make, message):

@@ -37,11 +37,11 @@ def same(first, second):
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def alone_in_one_process(rule, every=1):
+def alone_in_one_process(rule, every=1, base=program.sgd):
     """The steps that workers make who climb alone, written down for one process: m-sharpness, m half of a batch."""
     variant, p = program.RULES[rule]
     model = program.network()
-    optimizer, weights = program.sgd(model), list(model.parameters())
+    optimizer, weights = base(model), list(model.parameters())
     for number, batch in enumerate(program.batches()):
         gradients = [torch.zeros_like(weight) for weight in weights]
         for rank in range(program.WORKERS):
@@ -69,10 +69,10 @@ def alone_in_one_process(rule, every=1):
     return program.weights(model)
 
 
-def together_in_one_process(rule):
+def together_in_one_process(rule, base=program.sgd):
     variant, p = program.RULES[rule]
     model = program.network()
-    optimizer = SharpnessAware(program.sgd(model), variant, 0.4, p=p, model=model)
+    optimizer = SharpnessAware(base(model), variant, 0.4, p=p, model=model)
     for batch in program.batches():
         optimizer.step(program.closure_of(model, optimizer, batch))
     return program.weights(model)
@@ -100,6 +100,13 @@ def test_workers_alone_climb_from_their_own_gradients_and_average_what_they_find
 def test_workers_alone_share_gradients_at_steps_that_do_not_climb(found):
     assert close(found[0]["sparse"]["weights"], alone_in_one_process("SAM", every=2))
     assert found[0]["sparse"]["passes"] == 6
+
+
+def test_workers_clip_their_steps_as_one_process_does(found):
+    for workers, one_process in (("together", together_in_one_process), ("alone", alone_in_one_process)):
+        weights = found[0]["clipped", workers]["weights"]
+        assert close(weights, one_process("SAMSON(2)", base=program.clipped_sgd))
+        assert not close(weights, one_process("SAMSON(2)"), 1e-4), "the check would not notice steps without clipping"
 
 
 def test_workers_alone_by_hand_and_with_a_gradient_scaler(found):

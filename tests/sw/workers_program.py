@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from quietbar.sharpness import NoiseInjection, SharpnessAware
+from quietbar.sharpness import NoiseInjection, SharpnessAware, WeightClipping
 
 WORKERS, BATCH, STEPS = 2, 12, 4
 RULES = {"SAM": ("sam", 2), "ASAM": ("asam", 2), "SAMSON(2)": ("samson", 2), "SAMSON(inf)": ("samson", math.inf)}
@@ -32,6 +32,10 @@ def batches():
 
 def sgd(model):
     return torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+
+
+def clipped_sgd(model):
+    return WeightClipping(sgd(model), 1.2, model=model)
 
 
 def share(batch, rank, workers=WORKERS):
@@ -54,10 +58,11 @@ def weights(model):
     return [each.detach().clone() for each in model.parameters()]
 
 
-def train(rank, rule, workers, **options):
+def train(rank, rule, workers, clips=False, **options):
     variant, p = RULES[rule]
     model = DistributedDataParallel(network())
-    optimizer = SharpnessAware(sgd(model), variant, 0.4, p=p, model=model, workers=workers, **options)
+    base = clipped_sgd(model) if clips else sgd(model)
+    optimizer = SharpnessAware(base, variant, 0.4, p=p, model=model, workers=workers, **options)
     for batch in batches():
         optimizer.step(closure_of(model, optimizer, share(batch, rank)))
     return {"weights": weights(model), "passes": optimizer.passes}
@@ -124,6 +129,8 @@ def main():
     rank = torch.distributed.get_rank()
     found = {(rule, workers): train(rank, rule, workers) for rule in RULES for workers in ("together", "alone")}
     found["sparse"] = train(rank, "SAM", "alone", every=2)
+    for workers in ("together", "alone"):
+        found["clipped", workers] = train(rank, "SAMSON(2)", workers, clips=True)
     found["by hand"] = train_by_hand(rank, torch.amp.GradScaler("cpu", enabled=False))
     found["scaled"] = train_by_hand(rank, torch.amp.GradScaler("cpu", init_scale=2.0**10))
     for workers in ("together", "alone"):

@@ -84,7 +84,8 @@ class NoiseInjection(OptimizerWrapper):
                 here = [weight for weight in weights if weight.device == device]
                 torch._foreach_add_(here, conductance_noise(here, self.sigma, generator))
         try:
-            yield
+            with super().first_pass():
+                yield
         finally:
             self.restore()
         self._is_ready = True
@@ -160,7 +161,12 @@ METHODS = ("plain", "sam", "asam", "samson", "layer", "noise", "clipping")
 
 
 def method(
-    name: str, base_optimizer: torch.optim.Optimizer, strength: float | None = None, **options: Any
+    name: str,
+    base_optimizer: torch.optim.Optimizer,
+    strength: float | None = None,
+    *,
+    clipping: float | None = None,
+    **options: Any,
 ) -> OptimizerWrapper:
     """The optimizer of a method by its name.
 
@@ -168,12 +174,18 @@ def method(
         name: one of ``METHODS``.
         base_optimizer: an instance; it makes the steps.
         strength: ``rho``, ``sigma`` or ``limit``, whichever the method has; left out, its default.
+        clipping: a limit for :class:`WeightClipping` of every step the base makes, together with the method (any but
+            ``"clipping"`` itself); it leaves out what ``exclude`` does.
         options: the method's other arguments, e.g. ``model``.
 
     Raises:
         ConfigurationError: an argument is outside what is allowed.
     """
     require_choice("method", name, METHODS)
+    if clipping is not None:
+        require(name != "clipping", "sharpness.clipping", clipping, "left out: its limit is the strength")
+        shared = {option: options[option] for option in ("model", "exclude") if option in options}
+        base_optimizer = WeightClipping(base_optimizer, clipping, **shared)
     if name == "plain":
         return Plain(base_optimizer, **options)
     if strength is not None:

@@ -47,8 +47,9 @@ def samson_operators(weights: Tensors, p: float) -> list[Tensor]:
     if not weights:
         return []
     operators = torch._foreach_abs(list(weights))
-    norms = torch._foreach_norm(list(weights), p)
-    torch._foreach_div_(operators, [torch.where(norm > 0, norm, 1.0) for norm in norms])
+    norms = _norms(operators, p)
+    torch._foreach_clamp_min_(norms, [torch.finfo(norm.dtype).tiny for norm in norms])  # 0 / tiny is 0
+    torch._foreach_div_(operators, norms)
     return list(operators)
 
 
@@ -58,7 +59,13 @@ def layer_operators(weights: Tensors, p: float) -> list[Tensor]:
     eps scales with its layer, and all weights of a layer count alike, as they do for the noise of conductances
     (:func:`conductance_noise`), whose unit is this one with p infinite.
     """
-    return list(torch._foreach_norm(list(weights), p)) if weights else []
+    return _norms(torch._foreach_abs(list(weights)), p) if weights else []
+
+
+def _norms(magnitudes: Sequence[Tensor], p: float) -> list[Tensor]:
+    """The p-norm of each tensor of magnitudes. Of an infinite p that is the largest, and a reduction less slow."""
+    found = torch._foreach_max(list(magnitudes)) if p == math.inf else torch._foreach_norm(list(magnitudes), p)
+    return list(found)
 
 
 def global_norm(tensors: Tensors, p: float = 2) -> float:
@@ -68,6 +75,14 @@ def global_norm(tensors: Tensors, p: float = 2) -> float:
     half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
     norms = torch._foreach_norm(list(tensors), p, torch.float32 if half else None)
     return float(torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]), p))
+
+
+def all_finite(tensors: Tensors) -> bool:
+    """Whether no element is infinite or NaN.
+
+    A finite 2-norm shows it, and is the cheaper one; squares that overflow leave it to the largest element.
+    """
+    return math.isfinite(global_norm(tensors)) or math.isfinite(global_norm(tensors, math.inf))
 
 
 def perturbation(gradients: Tensors, operators: Tensors, rho: float) -> list[Tensor] | None:

@@ -15,8 +15,8 @@ from quietbar.contract.errors import QuietbarError, require, require_choice, req
 
 from .formulas import (
     Tensors,
+    all_finite,
     asam_operators,
-    global_norm,
     layer_operators,
     perturbation,
     sam_operators,
@@ -80,6 +80,7 @@ class SharpnessAware(OptimizerWrapper):
     """
 
     SETTINGS: ClassVar[tuple[str, ...]] = ("variant", "rho", "eta", "p", "scaling", "same_noise", "every")
+    PASSES: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -187,12 +188,13 @@ class SharpnessAware(OptimizerWrapper):
         if self.same_noise:
             self._first_random_state = random_state(self.model)
         self._is_alone = self.workers == "alone" and self.climbs
-        if self._is_alone:
-            assert isinstance(self.model, DistributedDataParallel)
-            with self.model.no_sync():
+        with super().first_pass():
+            if self._is_alone:
+                assert isinstance(self.model, DistributedDataParallel)
+                with self.model.no_sync():
+                    yield
+            else:
                 yield
-        else:
-            yield
 
     @contextlib.contextmanager
     def second_pass(self) -> Iterator[None]:
@@ -208,7 +210,8 @@ class SharpnessAware(OptimizerWrapper):
                 )
             set_random_state(self._first_random_state, self.model)
             self._first_random_state = None
-        with frozen_batch_norm_statistics(self.model) if self.model is not None else contextlib.nullcontext():
+        frozen = frozen_batch_norm_statistics(self.model) if self.model is not None else contextlib.nullcontext()
+        with super().second_pass(), frozen:
             yield
         if self._skips:
             self._spoil_gradients()
@@ -228,13 +231,12 @@ class SharpnessAware(OptimizerWrapper):
             raise QuietbarError("first_step was called twice: finish the step with second_step or restore")
         if self.workers == "alone" and self.climbs and not self._is_alone:
             raise QuietbarError("workers alone: run the first pass of every step inside `with optimizer.first_pass():`")
-        self._skips = not math.isfinite(global_norm(self._gradients(), math.inf))
         weights: list[Tensor] = []
         offsets: list[Tensor] | None = None
-        if self.climbs and not self._skips:
+        if self.climbs:  # where not, second_step looks at these gradients
             weights, operators = self._operators()
             offsets = perturbation([dense_gradient(weight) for weight in weights], operators, self.rho)
-            self._skips = offsets is None
+            self._skips = offsets is None or not all_finite(self._gradients(excluding=weights))
         if self._is_alone:
             self._skips = self._any_worker(self._skips)
             self._is_alone = False

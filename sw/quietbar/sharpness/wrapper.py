@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from quietbar.contract.errors import QuietbarError, require, require_integer
 
-from .formulas import global_norm
+from .formulas import all_finite
 
 COUNTERS = ("skipped_steps", "steps", "passes")
 
@@ -41,6 +41,9 @@ class OptimizerWrapper(torch.optim.Optimizer):
     are not finite changes nothing and is counted. A ``torch.amp.GradScaler`` is used as with any optimizer; in the form
     with a closure, which scales the loss, it is given to ``step``.
 
+    A base may be a wrapper itself, of a method that needs one pass: every pass is then one of the base's, too, and the
+    step is made by the base's rule, e.g. with clipping after it.
+
     Attributes:
         base: the wrapped optimizer.
         model: what is trained, or None.
@@ -52,15 +55,19 @@ class OptimizerWrapper(torch.optim.Optimizer):
     SETTINGS: ClassVar[tuple[str, ...]] = ()
     """Attributes that ``state_dict`` keeps."""
 
+    PASSES: ClassVar[int] = 1
+    """Gradient evaluations that a step may need; only one can be had within another wrapper's step."""
+
     # A gradient scaler then always calls step, which puts perturbed weights back even where the step is left out.
     _step_supports_amp_scaling = True
 
     def __init__(self, base_optimizer: torch.optim.Optimizer, model: nn.Module | None, exclude: str | Sequence[str]):
         allowed = "an optimizer instance, e.g. torch.optim.SGD(model.parameters(), lr=0.1)"
         require(isinstance(base_optimizer, torch.optim.Optimizer), "sharpness.base_optimizer", base_optimizer, allowed)
-        refused = isinstance(base_optimizer, (OptimizerWrapper, torch.optim.LBFGS))
+        needs_closure = isinstance(base_optimizer, torch.optim.LBFGS) or getattr(base_optimizer, "PASSES", 1) > 1
         name = type(base_optimizer).__name__
-        require(not refused, "sharpness.base_optimizer", name, "one that steps without a closure")
+        allowed = "one that steps without a closure; sharpness-aware ones go around the others"
+        require(not needs_closure, "sharpness.base_optimizer", name, allowed)
         require(model is None or isinstance(model, nn.Module), "sharpness.model", model, "a torch.nn.Module or None")
         self.base, self.model = base_optimizer, model
         # The state of an Optimizer without a second copy of groups and state: those are the base's (see below).
@@ -101,7 +108,7 @@ class OptimizerWrapper(torch.optim.Optimizer):
         # Neither hooks nor a scheduler's patched step can be copied or pickled; torch leaves them out, too.
         return {k: v for k, v in self.__dict__.items() if k != "step" and not k.startswith("_optimizer_")}
 
-    # The passes. Here those of a method that needs one and changes nothing in it.
+    # The passes. Here those of a method that needs one and changes nothing in it but what its base changes.
 
     @property
     def needs_second_pass(self) -> bool:
@@ -111,12 +118,14 @@ class OptimizerWrapper(torch.optim.Optimizer):
     @contextlib.contextmanager
     def first_pass(self) -> Iterator[None]:
         """Around the first forward and backward pass."""
-        yield
+        with self.base.first_pass() if isinstance(self.base, OptimizerWrapper) else contextlib.nullcontext():
+            yield
 
     @contextlib.contextmanager
     def second_pass(self) -> Iterator[None]:
-        """Around the second forward and backward pass."""
-        yield
+        """Around the second forward and backward pass; to the base it is the first, again."""
+        with self.base.first_pass() if isinstance(self.base, OptimizerWrapper) else contextlib.nullcontext():
+            yield
 
     def first_step(self) -> None:
         """Between the passes."""
@@ -137,7 +146,7 @@ class OptimizerWrapper(torch.optim.Optimizer):
         # A gradient scaler sets these two around its call of step.
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         overflows = found_inf is not None and float(found_inf) > 0
-        if self._skips or overflows or not math.isfinite(global_norm(gradients, math.inf)):
+        if self._skips or overflows or not all_finite(gradients):
             self.skipped_steps += 1
         else:
             if scale is not None:
@@ -185,17 +194,24 @@ class OptimizerWrapper(torch.optim.Optimizer):
         """Check and take the values of ``SETTINGS``."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The base's state, and under ``"sharpness"`` this optimizer's settings and counts."""
+        """The base's state, and under ``"sharpness"`` this optimizer's settings and counts.
+
+        Those of a base that is a wrapper are in there as ``"base"``.
+        """
         own = {name: getattr(self, name) for name in (*self.SETTINGS, *COUNTERS)}
-        return {**self.base.state_dict(), "sharpness": own}
+        state = self.base.state_dict()
+        if isinstance(self.base, OptimizerWrapper):
+            own["base"] = state["sharpness"]
+        return {**state, "sharpness": own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """The inverse of :meth:`state_dict`. The state of a bare base optimizer is taken too; settings then stay."""
         self.restore()
         own = dict(state_dict.get("sharpness", {}))
-        fields = (*self.SETTINGS, *COUNTERS)
+        fields = (*self.SETTINGS, *COUNTERS, *(("base",) if isinstance(self.base, OptimizerWrapper) else ()))
         require(not own or sorted(own) == sorted(fields), "sharpness.state_dict", sorted(own), f"{', '.join(fields)}")
-        self.base.load_state_dict({name: value for name, value in state_dict.items() if name != "sharpness"})
+        rest = {name: value for name, value in state_dict.items() if name != "sharpness"}
+        self.base.load_state_dict({**rest, "sharpness": own.pop("base")} if "base" in own else rest)
         if own:
             for counter in COUNTERS:
                 require_integer(f"sharpness.state_dict.{counter}", own[counter], 0, 1 << 62)
@@ -208,10 +224,10 @@ class OptimizerWrapper(torch.optim.Optimizer):
 
     # Parameters and their names.
 
-    def _gradients(self) -> list[Tensor]:
-        return [
-            dense_gradient(each) for group in self.param_groups for each in group["params"] if each.grad is not None
-        ]
+    def _gradients(self, excluding: Sequence[Tensor] = ()) -> list[Tensor]:
+        left_out = {id(each) for each in excluding}
+        weights = (each for group in self.param_groups for each in group["params"] if id(each) not in left_out)
+        return [dense_gradient(each) for each in weights if each.grad is not None]
 
     def _names(self) -> dict[int, str]:
         """Names of the parameters by identity: the model's, or those that the base was given."""
