@@ -164,11 +164,11 @@ def test_the_state_holds_the_bases_and_that_of_another_combination_is_refused():
     assert state["steps"] == 2 and state["passes"] == 4
     assert (state["base"]["limit"], state["base"]["unit"], state["base"]["steps"]) == (1.5, "std", 2)
     alone = methods.made("samson", other)
-    with pytest.raises(ConfigurationError, match="sharpness.state_dict = .*'base'.*: must be variant, rho"):
+    with pytest.raises(ConfigurationError, match=r"sharpness.state_dict = .*'base'.*: must be variant, rho"):
         alone.load_state_dict(optimizer.state_dict())
-    with pytest.raises(ConfigurationError, match="sharpness.state_dict = .*: must be .*passes, base"):
+    with pytest.raises(ConfigurationError, match=r"sharpness.state_dict = .*: must be .*passes, base"):
         optimizer.load_state_dict(alone.state_dict())
-    with pytest.raises(ConfigurationError, match="sharpness.state_dict = .*'limit'.*: must be sigma, seed"):
+    with pytest.raises(ConfigurationError, match=r"sharpness.state_dict = .*'limit'.*: must be sigma, seed"):
         SharpnessAware(NoiseInjection(methods.sgd(other))).load_state_dict(optimizer.state_dict())
 
 
@@ -195,7 +195,8 @@ def test_a_resumed_combination_that_forgot_its_base_ends_elsewhere():
 
 def test_what_is_wrapped_shows():
     text = repr(methods.made("sam+clipping", network()))
-    assert text.startswith("SharpnessAware(variant='sam'") and "base=WeightClipping(limit=1.5, unit='std', base=SGD" in text
+    assert text.startswith("SharpnessAware(variant='sam'")
+    assert "base=WeightClipping(limit=1.5, unit='std', base=SGD" in text
     assert isinstance(Plain(Plain(methods.sgd(network()))).base, Plain)
 
 
