@@ -75,6 +75,8 @@ def test_a_recipe_s_chips_have_its_age_and_its_devices(recipe_file: Path) -> Non
         ("noise={}", "noise.sigma = None: must be given, or noise.drop must be, or both"),
         ("noise={sigma = 0, drop = 30}", "noise.sigma = 0.0: must be above 0, or a mismatch must be"),
         ("blocks.chips=-1", "blocks.chips = -1: must be an integer from 0"),
+        ("blocks.objective.temperature=0", "objective.temperature = 0.0: must be above 0"),
+        ("blocks.objective.temprature=2", "blocks.objective.temprature = 2: must be absent (did you mean"),
         ("blocks.tuning.epochs=0", "blocks.tuning.epochs = 0: must be an integer from 1"),
         ("blocks.tuning.batch=0", "blocks.tuning.batch = 0: must be an integer from 1"),
         ("blocks.tuning.images=0", "blocks.tuning.images = 0: must be an integer from 1"),

@@ -137,7 +137,10 @@ def _plan(line: SoftwareLine, search: str, budget: float, draw: int) -> placemen
     }
     limit = None if recipe.blocks.images is None else min(recipe.blocks.images, len(data.train))
     training = placement.BlockTraining(
-        recipe.blocks.epochs, recipe.blocks.learning_rate, levels=denoise.NoiseLevels(*recipe.blocks.factors)
+        recipe.blocks.epochs,
+        recipe.blocks.learning_rate,
+        recipe.blocks.objective,
+        denoise.NoiseLevels(*recipe.blocks.factors),
     )
     batches = data.batches("train", recipe.blocks.batch, shuffle_seed=recipe.blocks.seed, limit=limit)
     # What searches compare by are training images: validation images are for the comparison of the searches.

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from quietbar.configuration import from_mapping
 from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_choice, require_integer
 from quietbar.contract.seeds import check_seed
+from quietbar.denoise import Objective
 from quietbar.noise import Chip, Variation, presets
 
 HIGH = 1 << 31
@@ -226,6 +227,7 @@ class BlocksRecipe:
         factors: lowest and highest noise level seen in training, as factors of sigma, and the share of clean batches.
         chips: how many chips the training sees, one a batch; 0 is a single one. None of them is one of the evaluation.
         seed: fixes initial weights, batch order and noise levels.
+        objective: what they are trained for, in the tuning too.
         tuning: of a copy of the blocks for each chip of the evaluation; left out, all chips have the same blocks.
     """
 
@@ -238,6 +240,7 @@ class BlocksRecipe:
     factors: tuple[float, ...] = (0.0, 1.25, 0.1)
     chips: int = 0
     seed: int = 0
+    objective: Objective = field(default_factory=Objective)
     tuning: TuningRecipe | None = None
 
     def __post_init__(self) -> None:
