@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quietbar import data, models
+from quietbar import analog, data, models
+from quietbar.analog.batch_norm import find_pairs
 from quietbar.contract.errors import ConfigurationError
 from quietbar.data import DamagedFileError, cifar10
 from quietbar.models import WeightsError, pretrained
 from quietbar.models.resnet import Subsample
+from quietbar.noise import Chip
 from quietbar.training import fit, one_cycle
 
 
@@ -60,6 +62,38 @@ class TestResnets:
     def test_other_depths_are_refused(self) -> None:
         with pytest.raises(ConfigurationError, match=r"resnet\.depth = 18: must be one of 20, 32, 44, 56"):
             models.resnet(18)
+
+
+class TestVGG:
+    @pytest.mark.parametrize(("depth", "published"), [(11, 9_231_114), (13, 9_416_010), (16, 14_728_266)])
+    def test_parameters_are_those_of_the_usual_form_without_the_biases_that_normalization_removes(
+        self, depth: int, published: int
+    ) -> None:
+        """The usual form: kuangliu/pytorch-cifar, whose convolutions have biases."""
+        model = models.vgg(depth)
+        biases = sum(module.out_channels for module in model.modules() if isinstance(module, nn.Conv2d))
+        assert sum(parameter.numel() for parameter in model.parameters()) + biases == published
+
+    def test_stages_are_taps_of_the_stated_shapes(self) -> None:
+        model = models.vgg(11).eval()
+        shapes = {}
+        for number in range(1, 6):
+            model.get_submodule(f"stage{number}").register_forward_hook(
+                lambda module, inputs, output, number=number: shapes.update({number: tuple(output.shape[1:])})
+            )
+        model(torch.zeros(1, 3, 32, 32))
+        assert shapes == {1: (64, 32, 32), 2: (128, 16, 16), 3: (256, 8, 8), 4: (512, 4, 4), 5: (512, 2, 2)}
+
+    def test_is_held_by_a_chip_with_its_normalization_folded(self) -> None:
+        model = models.vgg(11).eval()
+        assert len(find_pairs(model)) == 8
+        held = analog.convert(model, Chip(1))
+        inputs = torch.randn(2, 3, 32, 32)
+        assert torch.allclose(held(inputs), model(inputs), rtol=1e-3, atol=1e-3)
+
+    def test_other_depths_are_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"vgg\.depth = 19: must be one of 11, 13, 16"):
+            models.vgg(19)
 
 
 class TestCreate:

@@ -17,6 +17,7 @@ from torch import nn
 from quietbar import analog, cli, models, noise
 from quietbar.configuration import from_mapping
 from quietbar.contract.errors import ConfigurationError, QuietbarError
+from quietbar.contract.seeds import derive_seed
 from quietbar.data import load
 from quietbar.robustness import Study, StudyRecipe, read_study
 from quietbar.robustness.noisy_weights import noisy_weights
@@ -151,6 +152,34 @@ def test_a_training_that_diverges_is_a_result_and_no_failure(tmp_path: Path, mon
     assert "| base |  | diverged |" in markdown(Study(study, tmp_path).results())
 
 
+def test_a_gpu_is_used_where_there_is_one_and_its_results_are_addressed_apart(tmp_path: Path, monkeypatch) -> None:
+    """Without one: the choice and the addresses only."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    plain, auto = runner(tmp_path), runner(tmp_path, recipe(processor="auto"))
+    run = run_of(plain.recipe, 0)
+    assert auto.processor == torch.device("cpu") and auto._training_settings(run) == plain._training_settings(run)
+    assert "processor" not in plain._training_settings(run), "results of before there was a choice are still found"
+    with pytest.raises(ConfigurationError, match="processor = 'cuda': must be 'cpu' or 'auto': PyTorch finds no GPU"):
+        runner(tmp_path, recipe(processor="cuda"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *a, **k: None)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    found = runner(tmp_path, recipe(processor="auto"))
+    assert found.processor.type == "cuda" and found._training_settings(run)["processor"] == "a GPU"
+    assert runner(tmp_path).processor == torch.device("cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_run_on_a_gpu_trains_and_measures_there(tmp_path: Path) -> None:
+    study = recipe(processor="cuda")
+    found = runner(tmp_path, study)
+    run = run_of(study, 1)
+    for stage in (found.validation, found.sharpness, found.test):
+        assert "diverged" not in stage(run).values
+    assert found.training(run).values["steps"] == 16
+
+
 # What is measured
 
 
@@ -172,6 +201,17 @@ def test_noisy_weights_are_the_chips_own_and_go_back_bit_for_bit() -> None:
         assert not torch.allclose(noise, seen[2, 0.1][name], rtol=0.1), "another chip has others"
     largest = float(before["stage4.conv.weight"].abs().max())
     assert float(seen[1, 0.1]["stage4.conv.weight"].std()) == pytest.approx(0.1 * largest, rel=0.05)
+
+
+def test_chips_are_those_of_before_whatever_the_processor() -> None:
+    """Written anew: a generator on the CPU, one draw for each layer in turn."""
+    model = models.create("digits")
+    weights = [each.detach().clone() for each in model.parameters() if each.dim() > 1]
+    generator = torch.Generator().manual_seed(derive_seed(5, "conductance noise"))
+    expected = [w + 0.1 * w.abs().max() * torch.randn(w.shape, generator=generator) for w in weights]
+    with noisy_weights(model, 0.1, 5):
+        found = [each.detach().clone() for each in model.parameters() if each.dim() > 1]
+    assert all(torch.allclose(one, two, rtol=1e-6, atol=1e-7) for one, two in zip(found, expected, strict=True))
 
 
 def test_loss_sharpness_on_a_quadratic_is_known() -> None:
@@ -347,6 +387,7 @@ def test_the_recipes_of_the_repository_are_valid(path: Path) -> None:
         ({"devices": {"name": "pcm", "seconds": [1, 30]}}, r"devices.seconds\[0\] = 1.0: must be .* at least 20"),
         ({"sharpness_images": 0}, "sharpness_images = 0: must be an integer from 1"),
         ({"epoch": 1}, "epoch = 1: must be absent"),
+        ({"processor": "gpu"}, "processor = 'gpu': must be one of 'cpu', 'cuda', 'auto'"),
     ],
 )
 def test_bad_recipes_are_refused_by_name(changes: dict, message: str) -> None:

@@ -12,9 +12,11 @@ from .digits import DigitsNetwork, digits_network
 from .pretrained import WeightsError, load_pretrained, load_weights, read_weights
 from .resnet import DEPTHS, BasicBlock, ResNet, resnet
 from .small import SmallNetwork, small_network
+from .vgg import VGG, VGG_DEPTHS, vgg
 
 __all__ = [
     "NAMES",
+    "VGG",
     "BasicBlock",
     "DigitsNetwork",
     "ResNet",
@@ -30,6 +32,7 @@ __all__ = [
     "read_weights",
     "resnet",
     "small_network",
+    "vgg",
 ]
 
 _NETWORKS: dict[str, Callable[[int], nn.Module]] = {
@@ -37,6 +40,7 @@ _NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     **{f"resnet{depth}": partial(resnet, depth) for depth in DEPTHS},
     "small": small_network,
     "small-gray": partial(small_network, channels=1),
+    **{f"vgg{depth}": partial(vgg, depth) for depth in VGG_DEPTHS},
 }
 NAMES = tuple(_NETWORKS)
 
@@ -46,7 +50,7 @@ def create(name: str, classes: int = 10) -> nn.Module:
 
     Args:
         name: one of ``NAMES``: ``digits`` (inputs N x 1 x 8 x 8), ``small`` (N x 3 x H x W), ``small-gray``
-            (N x 1 x H x W), or ``resnet20`` to ``resnet56`` (N x 3 x 32 x 32).
+            (N x 1 x H x W), ``resnet20`` to ``resnet56`` or ``vgg11`` to ``vgg16`` (N x 3 x 32 x 32).
         classes: number of class scores.
 
     Raises:

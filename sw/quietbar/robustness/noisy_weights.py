@@ -31,7 +31,9 @@ def noisy_weights(model: nn.Module, sigma: float, chip: int) -> Iterator[nn.Modu
     try:
         with torch.no_grad():
             if weights:
-                torch._foreach_add_(weights, conductance_noise(kept, sigma, generator))
+                # Drawn on the CPU: a chip is the same on all processors.
+                noise = conductance_noise([weight.cpu() for weight in kept], sigma, generator)
+                torch._foreach_add_(weights, [each.to(kept[0].device) for each in noise])
         yield model
     finally:
         with torch.no_grad():

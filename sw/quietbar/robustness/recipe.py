@@ -14,6 +14,8 @@ from quietbar.contract.seeds import check_seed
 from quietbar.experiment.recipe import HIGH, read_values
 from quietbar.noise import Conductance, presets
 
+from .processor import Processor
+
 
 def _require_number(name: str, value: float, low: float, high: float) -> None:
     require(low <= value <= high, name, value, f"a number from {low:g} to {high:g}")
@@ -195,6 +197,7 @@ class StudyRecipe:
         devices: what else holds the weights of the chosen networks, on ``noise.chips``; None is nothing.
         sharpness_images: training images on which loss sharpness is measured.
         threads: of PyTorch, in each of the processes; sums in another order round otherwise.
+        processor: what PyTorch computes on; ``"auto"`` is a GPU where there is one.
     """
 
     name: str
@@ -207,6 +210,7 @@ class StudyRecipe:
     devices: StudyDevices | None = None
     sharpness_images: int = 1000
     threads: int = 1
+    processor: Processor = "cpu"
 
     def __post_init__(self) -> None:
         plain = bool(self.name) and all(letter.isalnum() or letter in "-_." for letter in self.name)

@@ -12,7 +12,7 @@ from torch import nn
 
 from quietbar import analog
 from quietbar.contract.seeds import derive_seed
-from quietbar.data import Batches, Dataset, crop_and_flip
+from quietbar.data import Dataset, crop_and_flip
 from quietbar.experiment.folder import RunFolder, StageResult
 from quietbar.files import atomic_file
 from quietbar.models import accuracy, create, load_pretrained
@@ -21,6 +21,7 @@ from quietbar.sharpness import loss_sharpness, method
 from quietbar.training import DivergenceError, cosine, fit
 
 from .noisy_weights import noisy_weights
+from .processor import OnProcessor, description, processor
 from .recipe import StudyMethod, StudyRecipe
 
 REVISION = 1
@@ -56,6 +57,7 @@ class Runner:
 
     def __init__(self, recipe: StudyRecipe, data: Dataset, folder: Path, announce: Callable[[str], None]) -> None:
         self.recipe, self.data = recipe, data
+        self.processor = processor(recipe.processor)
         self.folder = RunFolder(folder, announce)
 
     def training(self, run: Run) -> StageResult:
@@ -102,7 +104,9 @@ class Runner:
         training = asdict(self.recipe.training)
         del training["checkpoint_every"]
         training["epochs"] = self._epochs(run)
+        elsewhere = {} if self.processor.type == "cpu" else {"processor": description(self.processor)}
         return {
+            **elsewhere,
             "revision": REVISION,
             "torch": torch.__version__,
             "threads": self.recipe.threads,
@@ -144,8 +148,8 @@ class Runner:
     def _train(self, run: Run, folder: Path) -> dict[str, Any]:
         settings, wanted = self.recipe.training, self.recipe.data.train
         torch.manual_seed(derive_seed(run.seed, "network"))
-        model = self._network()
-        batches = self.data.batches(
+        model = self._network().to(self.processor)
+        images = self.data.batches(
             "train",
             settings.batch,
             shuffle_seed=run.seed,
@@ -163,7 +167,7 @@ class Runner:
         try:
             history = fit(
                 model,
-                batches,
+                OnProcessor(images, self.processor),
                 optimizer,
                 self._epochs(run),
                 cosine,
@@ -186,8 +190,9 @@ class Runner:
 
     def _load(self, training: StageResult) -> nn.Module:
         model = create(self.recipe.network.name, len(self.data.classes))
-        model.load_state_dict(torch.load(training.folder / "network.pt", weights_only=True))
-        return model.eval()
+        weights = torch.load(training.folder / "network.pt", map_location="cpu", weights_only=True)
+        model.load_state_dict(weights)
+        return model.eval().to(self.processor)
 
     def _sweep(self, model: nn.Module, split: str) -> list[dict[str, Any]]:
         """For every level its accuracy on each chip; without noise all chips are alike."""
@@ -205,7 +210,7 @@ class Runner:
 
     def _sharpness(self, model: nn.Module) -> dict[str, Any]:
         count = min(self.recipe.sharpness_images, len(self.data.train))
-        images = self.data.batches("train", MEASURING_BATCH, limit=count)
+        images = OnProcessor(self.data.batches("train", MEASURING_BATCH, limit=count), self.processor)
         return {name: loss_sharpness(model, images, **how) for name, how in SHARPNESS.items()}
 
     def _aging(self, model: nn.Module) -> dict[str, Any]:
@@ -221,7 +226,7 @@ class Runner:
             ages.append({"seconds": seconds, "accuracies": accuracies})
         return {"accuracy": ages}
 
-    def _images(self, split: str) -> Batches:
+    def _images(self, split: str) -> OnProcessor:
         wanted: int | None = getattr(self.recipe.data, split)
         limit = None if wanted is None else min(wanted, len(self.data.split(split)))
-        return self.data.batches(split, MEASURING_BATCH, limit=limit)
+        return OnProcessor(self.data.batches(split, MEASURING_BATCH, limit=limit), self.processor)
