@@ -184,6 +184,7 @@ def _port_header(design: Design) -> str:
         lines.append(f"#define {name}_TOP_MASK {(1 << ((bits - 1) % 8 + 1)) - 1}")
     lines.append(f"#define HAS_ERROR {int(design.has('error'))}")
     lines.append(f"#define HAS_REGISTERS {int(design.has('s_axil_awvalid'))}")
+    lines.append(f"#define HAS_FAULT {int(design.has('fault'))}")
     return "\n".join(lines) + "\n"
 
 

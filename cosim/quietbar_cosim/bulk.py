@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from quietbar.contract.errors import require, require_integer
 
 from .build import Design, shared_library
+from .planting import chosen_fault
 from .rules import StreamError
 from .stalls import KINDS, NO_STALLS, Stalls
 
@@ -101,6 +102,7 @@ class Simulator:
         self.design = design
         self._library = _load(shared_library(design))
         self._instance: int | None = self._library.quietbar_open()
+        self._library.quietbar_plant(self._instance, chosen_fault())
         # One that is forgotten is freed all the same, once.
         self._free = weakref.finalize(self, self._library.quietbar_close, self._instance)
         self.run((), frame_beats=1, reset=True)
@@ -235,6 +237,8 @@ def _load(path: Path) -> Any:
     library.quietbar_open.restype = ctypes.c_void_p
     library.quietbar_close.argtypes = (ctypes.c_void_p,)
     library.quietbar_close.restype = None
+    library.quietbar_plant.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
+    library.quietbar_plant.restype = None
     library.quietbar_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
     library.quietbar_run.restype = None
     library.quietbar_access.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)

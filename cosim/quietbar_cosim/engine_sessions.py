@@ -64,9 +64,16 @@ class Session:
         steps: so far.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, engine: EngineConfig | None = None) -> None:
+        """
+        Args:
+            seed: of everything that is random.
+            engine: to drive; a random one if None.
+        """
         self.seed, self.source = seed, random.Random(seed)
-        self.engine, self.blocks = self._random_engine()
+        self.engine, self.blocks = self._random_engine() if engine is None else (engine, [])
+        while not self.blocks:
+            self.blocks = random_blocks(self.engine, self.source)
         self.steps: list[Step] = []
         self.parameters: dict[int, BlockParameters] = {}
         self.descriptors: dict[int, Descriptor] = {}
@@ -322,9 +329,9 @@ def switch_notes(before: BlockConfig, block: BlockConfig) -> list[tuple[str, str
     return notes
 
 
-def random_session(seed: int, segments: int = 6) -> Session:
+def random_session(seed: int, segments: int = 6, engine: EngineConfig | None = None) -> Session:
     """A session with some of everything: clean and spoilt frames, bad writes, frames cut off, other blocks loaded."""
-    session = Session(seed)
+    session = Session(seed, engine)
     source = session.source
     session.load_all()
     if session.engine.noise and source.random() < 0.5:

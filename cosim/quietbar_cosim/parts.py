@@ -63,6 +63,28 @@ class RequantizerPart(wiring.Component):
         return m
 
 
+class StreamPart(wiring.Component):
+    """A component from stream ``i`` to stream ``o``, which become ``s_axis`` and ``m_axis``."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        bits = {name: len(Value.cast(getattr(inner, name).payload)) for name in ("i", "o")}
+        super().__init__({**input_stream("s_axis", bits["i"]), **output_stream("m_axis", bits["o"])})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.inner = inner = self.inner
+        m.d.comb += [
+            Value.cast(inner.i.payload).eq(self.s_axis_tdata),
+            inner.i.valid.eq(self.s_axis_tvalid),
+            self.s_axis_tready.eq(inner.i.ready),
+            self.m_axis_tdata.eq(inner.o.payload),
+            self.m_axis_tvalid.eq(inner.o.valid),
+            inner.o.ready.eq(self.m_axis_tready),
+        ]
+        return m
+
+
 def connect_load(m: Module, part: Any, load: Any) -> None:
     """Hand the words of configuration frames to a component's ``load``, but for the first of a frame, its kind."""
     kind, first = Signal(init=1), Signal()

@@ -1,15 +1,27 @@
-"""Faults planted in the source text of the hardware, one at a time, to see that the checkers catch them."""
+"""Faults planted in the hardware, one at a time, to see that the checkers catch them: in its source text, or by number.
+
+A design that :mod:`quietbar_hw.mutation` made has an input ``fault``, which both tiers of simulation drive with the
+number in the environment variable `FAULT`; without the variable with 0, the sound design.
+"""
 
 from __future__ import annotations
 import __future__
 
 import contextlib
 import inspect
+import os
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from quietbar.contract.errors import require
+
+FAULT = "QUIETBAR_FAULT"
+
+
+def chosen_fault() -> int:
+    """The number of the fault that designs have."""
+    return int(os.environ.get(FAULT, "0"))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 from quietbar.contract.errors import QuietbarError, require
 
 from .build import Design, build_root, cocotb_program
-from .bulk import Simulator
+from .bulk import PATIENCE, Simulator
 from .vectors import Job, Run
 
 BENCH = "quietbar_cosim.benches.vectors"
@@ -95,8 +95,8 @@ def run_bench(design: Design, module: str, folder: Path, seed: int = 1, settings
     log.unlink()
 
 
-def run_bulk(design: Design, jobs: Sequence[Job]) -> list[Run]:
-    """Run jobs on the bulk runner, one instance for all of them.
+def run_bulk(design: Design, jobs: Sequence[Job], patience: int = PATIENCE) -> list[Run]:
+    """Run jobs on the bulk runner, one instance for all of them; see :meth:`quietbar_cosim.bulk.Simulator.run`.
 
     Raises:
         StreamError: a stream broke its rules or nothing moved.
@@ -119,6 +119,7 @@ def run_bulk(design: Design, jobs: Sequence[Job]) -> list[Run]:
                 input_stalls=scenario.input_stalls,
                 output_stalls=scenario.output_stalls,
                 reset=True,
+                patience=patience,
             )
             runs.append(Run(run.output, run.cycles, time.perf_counter() - clock))
     return runs

@@ -9,6 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from .ends import SinkEnd, SourceEnd
+from .planting import chosen_fault
 from .rules import StreamError, StreamRules
 from .stalls import NO_STALLS, Stalls
 
@@ -46,6 +47,8 @@ class Bench:
         self.cycle = 0
         self._agents: list[Source | Sink] = []
         self._reset.value = 1
+        if hasattr(design, "fault"):
+            design.fault.value = chosen_fault()
         Clock(self.clock, CLOCK_PERIOD_NS, unit="ns").start()
         cocotb.start_soon(self._count())
 
@@ -75,6 +78,8 @@ class Bench:
         """Hold the reset for ``cycles`` edges. Whatever sources had to send and sinks had received is dropped."""
         self._reset.value = 1
         for agent in self._agents:
+            # No end offers or takes anything during a reset: what passes a design without registers would be seen.
+            agent.clear()
             agent.held = True
         await self.cycles(cycles)
         self._reset.value = 0

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog
 from amaranth.hdl import Const, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib.wiring import In
@@ -82,15 +82,19 @@ def to_verilog(component: Any, name: str) -> str:
         name,
         "lower-case letters, digits and underscores, a letter first",
     )
+    text = rtlil.convert(component, name=name, ports=port_signals(component), emit_src=False)
+    body = from_rtlil(text, name)
+    return _header(component, name) + body
+
+
+def from_rtlil(text: str, name: str) -> str:
+    """RTLIL as Verilog, from its first module on; ``name`` is that of the top in both."""
     # An installed Yosys of any age would otherwise be preferred to the one that belongs to Amaranth.
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    text = verilog.convert(
-        component, name=name, ports=port_signals(component), emit_src=False, strip_internal_attrs=True
-    )
-    require(f"module {name}(" in text, "verilog.name", name, "no keyword of Verilog")
-    text = re.sub(rf"\\({name}(?:\.\w+)+) ", lambda match: match[1].replace(".", "_"), text)
-    body = text[text.index("module ") :]
-    return _header(component, name) + body
+    found = verilog._convert_rtlil_text(text, strip_internal_attrs=True)
+    require(f"module {name}(" in found, "verilog.name", name, "no keyword of Verilog")
+    found = re.sub(rf"\\({name}(?:\.\w+)+) ", lambda match: match[1].replace(".", "_"), found)
+    return found[found.index("module ") :]
 
 
 def _header(component: Any, name: str) -> str:

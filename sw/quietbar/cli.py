@@ -81,6 +81,7 @@ COMMANDS = {
     "registers": Command("quietbar_cosim.commands.registers", "make bank, drivers and documents of a register map"),
     "synth": Command("quietbar_cosim.commands.synth", "count the resources of the Verilog with Yosys"),
     "estimate": Command("quietbar.commands.estimate", "estimate energy, latency and area of a network on analog tiles"),
+    "mutate": Command("quietbar_cosim.commands.mutate", "plant faults in the RTL and see which bench catches each"),
     "report": Command("quietbar.commands.report", "write the report of a finished run"),
     "replay": Command("quietbar_cosim.commands.replay", "run one mismatch again"),
     "gaussian-report": Command("quietbar.commands.gaussian_report", "measure how normal a Gaussian source is"),

@@ -4,19 +4,17 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 
 from quietbar.contract import INT8, UINT8, BlockConfig, IntegerFormat
-from quietbar.contract.block import HIDDEN
 from quietbar.contract.gaussian import SAMPLE, pair
-from quietbar.contract.requantize import MULTIPLIER_BITS, MULTIPLIER_HIGH, MULTIPLIER_LOW, SHIFT_HIGH, SHIFT_LOW
+from quietbar.contract.requantize import MULTIPLIER_HIGH, SHIFT_HIGH, SHIFT_LOW
 from quietbar.contract.seeds import SEED_HIGH
-from quietbar.contract.stream import FrameKind, seed_frame, to_words
+from quietbar.contract.stream import FrameKind, seed_frame
 from quietbar.contract.uniform import COMPONENTS, leap, output, seed_state, step
-from quietbar.integer import gaussian, random_parameters, requantize
-from quietbar.integer.convolution import run_stage
+from quietbar.integer import gaussian, random_parameters
 from quietbar_cosim.build import design_of
-from quietbar_cosim.parts import CorePart, GaussianPart, Parts, RequantizerPart, core_lanes
+from quietbar_cosim.part_vectors import core_vectors, requantizer_vectors
+from quietbar_cosim.parts import CorePart, GaussianPart, Parts, RequantizerPart
 from quietbar_cosim.replay import verify
 from quietbar_cosim.vectors import Job, Vectors, jobs, pack, scenarios
 from quietbar_hw.conv.folding import StageFolding
@@ -39,38 +37,9 @@ def parts():
     return design_of(Parts(components), "parts")
 
 
-def requantizer_vectors(name, count=2000):
-    """Every extreme of the operands with every other, ties, and random operands near the edges of the clamp."""
-    target = REQUANTIZERS[name]
-    extremes = (ACCUMULATOR.low, ACCUMULATOR.low + 1, -1, 0, 1, ACCUMULATOR.high - 1, ACCUMULATOR.high)
-    multipliers = (MULTIPLIER_LOW, MULTIPLIER_LOW + 1, MULTIPLIER_HIGH)
-    corners = np.array(list(itertools.product(extremes, multipliers, range(SHIFT_LOW, SHIFT_HIGH + 1))))
-    generator = np.random.default_rng(SEED)
-    multiplier = generator.integers(MULTIPLIER_LOW, MULTIPLIER_HIGH, count, endpoint=True)
-    shift = generator.integers(SHIFT_LOW, SHIFT_HIGH, count, endpoint=True)
-    aim = generator.integers(2 * target.low - 4, 2 * target.high + 4, count, endpoint=True)
-    near = np.ldexp(aim / multiplier, shift - 1).clip(ACCUMULATOR.low, ACCUMULATOR.high).astype(np.int64)
-    operands = np.concatenate([corners, np.stack([near, multiplier, shift], axis=1)])
-    accumulators, multipliers, shifts = operands.T
-    expected = requantize(*map(torch.from_numpy, operands.T.copy()), target.low, target.high).numpy()
-    word = (accumulators & (1 << ACCUMULATOR.bits) - 1) | multipliers << ACCUMULATOR.bits
-    word |= shifts << ACCUMULATOR.bits + MULTIPLIER_BITS
-    return Vectors(
-        configuration=(),
-        inputs=pack(word[:, None], 48),
-        frame_beats=1,
-        expected=pack(expected[:, None], target.bits),
-        output_frame_beats=0,
-        lanes=1,
-        element=target,
-        axes=(("operand", len(operands)),),
-        prefix=f"requantizer_{name}_",
-    )
-
-
 @pytest.mark.parametrize("name", REQUANTIZERS)
 def test_requantizer(parts, name):
-    vectors = requantizer_vectors(name)
+    vectors = requantizer_vectors(ACCUMULATOR, REQUANTIZERS[name], 2000, SEED, f"requantizer_{name}_")
     verify(f"requantizer_{name}", parts, jobs(f"requantizer {name}", vectors, scenarios(SEED, 500)))
 
 
@@ -130,27 +99,6 @@ def state_with_output(draw):
             return (*words, last)
 
 
-def core_vectors(name, parameters, frames):
-    """Hidden activations in, those of the 3x3 stage out."""
-    config, folding = CORES[name]
-    lanes, output_lanes = core_lanes(config, folding)
-    stage, integers = config.stage("spatial"), parameters.stages["spatial"]
-    expected = run_stage(stage, integers, torch.from_numpy(frames).double()).numpy().astype(np.uint8)
-    values = [value for tensor in integers.to_dict().values() for value in tensor.flatten().tolist()]
-    axes = ("frame", len(frames)), ("row", config.height), ("column", config.width), ("channel", config.hidden)
-    return Vectors(
-        configuration=((FrameKind.PARAMETERS, *to_words(values)),),
-        inputs=np.ascontiguousarray(frames.transpose(0, 2, 3, 1)).reshape(-1, lanes),
-        frame_beats=config.pixels * config.hidden // lanes,
-        expected=np.ascontiguousarray(expected.transpose(0, 2, 3, 1)).reshape(-1, output_lanes),
-        output_frame_beats=0,
-        lanes=output_lanes,
-        element=HIDDEN,
-        axes=axes,
-        prefix=f"core_{name}_",
-    )
-
-
 @pytest.mark.parametrize("name", CORES)
 def test_core(parts, name):
     config, _ = CORES[name]
@@ -158,7 +106,7 @@ def test_core(parts, name):
         0, 255, (6, config.hidden, config.height, config.width), endpoint=True
     )
     frames[0], frames[1], frames[2] = 0, 255, np.where(frames[2] > 127, 255, 0)
-    vectors = core_vectors(name, random_parameters(config, SEED), frames.astype(np.uint8))
+    vectors = core_vectors(*CORES[name], random_parameters(config, SEED), frames.astype(np.uint8), f"core_{name}_")
     # A reset comes in the middle of the first frame, with rows in the line buffer.
     beats = len(vectors.expected) // len(frames)
     verify(f"core_{name}", parts, jobs(f"core {name}", vectors, scenarios(SEED, beats)))
@@ -177,6 +125,6 @@ def test_core_at_the_extremes(parts, name):
         integers.bias.fill_(-(1 << 23) if sign < 0 else (1 << 23) - 1)
         integers.multiplier.fill_(MULTIPLIER_HIGH)
         integers.shift.fill_(shift)
-        vectors = core_vectors(name, parameters, frames)
+        vectors = core_vectors(*CORES[name], parameters, frames, f"core_{name}_")
         listed.append(Job(f"core {name}, weights {sign * 127}, shift {shift}", vectors))
     verify(f"core_{name}_extremes", parts, listed)

@@ -2,8 +2,8 @@
 //
 // The design has streams s_axis_cfg (configuration), s_axis (input) and m_axis (output), any of which may be missing, a
 // clock `clk`, a synchronous reset `rst`, and maybe an output `error` and an AXI4-Lite port s_axil. Streams may have
-// tlast, tid and, an output of frames, tuser, which marks bad ones on their last beat. ports.h, written at build time,
-// says what there is.
+// tlast, tid and, an output of frames, tuser, which marks bad ones on their last beat. A design with planted faults has an
+// input `fault`, which says which of them it has. ports.h, written at build time, says what there is.
 // Each cycle: the outputs settle with the clock low, both ends look at them, the clock rises, both ends drive anew.
 // The Python side is quietbar_cosim/bulk.py; the structures below are mirrored there, field by field.
 
@@ -139,6 +139,12 @@ class Simulator {
   public:
     Simulator() : context_(std::make_unique<VerilatedContext>()), top_(std::make_unique<Vtop>(context_.get())) {}
     ~Simulator() { top_->final(); }
+
+    void plant([[maybe_unused]] uint32_t fault) {
+#if HAS_FAULT
+        top_->fault = fault;
+#endif
+    }
 
     void run(const Request& request, Outcome& outcome) {
         outcome = Outcome{};
@@ -391,6 +397,8 @@ extern "C" {
 void* quietbar_open() { return new Simulator; }
 
 void quietbar_close(void* simulator) { delete static_cast<Simulator*>(simulator); }
+
+void quietbar_plant(void* simulator, uint32_t fault) { static_cast<Simulator*>(simulator)->plant(fault); }
 
 void quietbar_run(void* simulator, const Request* request, Outcome* outcome) {
     static_cast<Simulator*>(simulator)->run(*request, *outcome);

@@ -52,6 +52,14 @@ def prove(component: Any, method: Method, depth: int) -> Verdict:
         ProofError: there was no verdict. Also where induction found neither a proof nor a counterexample from reset.
     """
     require_choice("method", method, ("induction", "bounded"))
+    return prove_text(
+        rtlil.convert(component, name="top", ports=port_signals(component), emit_src=False), method, depth
+    )
+
+
+def prove_text(text: str, method: Method, depth: int) -> Verdict:
+    """Prove all assertions of RTLIL whose top module is called ``top``; see :func:`prove`."""
+    require_choice("method", method, ("induction", "bounded"))
     require_integer("depth", depth, 1, 1000)
     yosys = str(toolchain.yosys().require())
     only_base = "-tempinduct-baseonly " if method == "bounded" else ""
@@ -68,7 +76,6 @@ def prove(component: Any, method: Method, depth: int) -> Verdict:
         "-show-inputs -show-outputs -show-regs",
     ]
     with tempfile.TemporaryDirectory(prefix="quietbar-proof-") as folder:
-        text = rtlil.convert(component, name="top", ports=port_signals(component), emit_src=False)
         (Path(folder) / "design.il").write_text(text)
         done = subprocess.run(
             [yosys, "-Q", "-p", "; ".join(script)],

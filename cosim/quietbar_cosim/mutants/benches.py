@@ -1,0 +1,105 @@
+"""What a mutant has to get past: jobs in either tier of simulation, sessions, checks of registers, proofs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quietbar.contract import QuietbarError
+from quietbar_hw.formal.prove import Method
+from quietbar_hw.mutation import PlantedDesign
+from quietbar_hw.mutation.proving import prove_planted
+from quietbar_hw.verilog import from_rtlil
+
+from ..build import Design
+from ..mismatch import MismatchError
+from ..planting import chosen_fault
+from ..regression import run_bulk, run_cocotb
+from ..replay import Case
+from ..vectors import Job, Run
+
+PATIENCE = 20_000
+"""Cycles without a transfer after which a mutant in the bulk runner has stopped."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A part with faults, as RTLIL and as the Verilog that is simulated."""
+
+    component: Any
+    design: PlantedDesign
+    verilog: Design
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Something that runs a design with the chosen fault and raises an error where it is not as it has to be.
+
+    Attributes:
+        name: of the column of the kill table.
+        identity: a text that changes with anything that the bench does.
+        run: it.
+    """
+
+    name: str
+    identity: str
+    run: Callable[[Planted], None]
+
+
+def planted_part(component: Any, design: PlantedDesign) -> Planted:
+    """The part with its faults, ready for every bench."""
+    return Planted(component, design, Design("top", from_rtlil(design.text, "top")))
+
+
+def bulk(jobs: Sequence[Job]) -> Bench:
+    """All jobs but those with a reset in between, in the bulk runner."""
+    chosen = [job for job in jobs if job.scenario.reset_after is None]
+
+    def run(planted: Planted) -> None:
+        for job, found in zip(chosen, run_bulk(planted.verilog, chosen, PATIENCE), strict=True):
+            _compare(planted.verilog, job, found)
+
+    return Bench("bulk", _identity(chosen), run)
+
+
+def cocotb(jobs: Sequence[Job]) -> Bench:
+    """All jobs under cocotb."""
+
+    def run(planted: Planted) -> None:
+        for job, found in zip(jobs, run_cocotb(planted.verilog, jobs), strict=True):
+            _compare(planted.verilog, job, found)
+
+    return Bench("cocotb", _identity(jobs), run)
+
+
+def proof(harness: Callable[[Any], Any], method: Method, depth: int) -> Bench:
+    """The assertions of ``harness(part)`` proven; the part is that with the fault."""
+
+    def run(planted: Planted) -> None:
+        verdict = prove_planted(harness, planted.component, planted.design.with_fault(chosen_fault()), method, depth)
+        if not verdict.holds:
+            raise QuietbarError(f"an assertion fails within {verdict.depth} cycles")
+
+    name = getattr(harness, "__name__", repr(harness))
+    return Bench("formal", f"{name} {method} {depth}", run)
+
+
+def _compare(design: Design, job: Job, found: Run) -> None:
+    case = Case(design, job, "bulk")
+    comparison = case.compare(found)
+    if not comparison.equal:
+        raise MismatchError(comparison, case.report(comparison))
+
+
+def _identity(jobs: Sequence[Job]) -> str:
+    """A hash of all that goes in, of what has to come out, and of the stalls."""
+    digest = hashlib.sha256()
+    for job in jobs:
+        vectors = job.vectors
+        digest.update(repr((vectors.configuration, vectors.frame_beats, vectors.output_frame_beats)).encode())
+        digest.update(b"" if vectors.inputs is None else vectors.inputs.tobytes())
+        digest.update(vectors.expected.tobytes())
+        digest.update(repr(job.scenario).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,81 @@
+"""Benches of the engine and its registers: frames in the bulk runner, sessions and checks of registers under cocotb."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from itertools import chain
+
+import numpy as np
+
+from quietbar.contract import QuietbarError
+from quietbar.contract.engine import EngineConfig
+from quietbar_hw.engine.driver import EngineDriver
+from quietbar_hw.registers import RegisterMap
+
+from ..bulk import Bytes, Simulator
+from ..engine import BulkBus
+from ..engine_checks import check, observe
+from ..engine_sessions import random_session
+from ..engines import Beat, EngineCase, random_blocks
+from ..registers import check_design
+from ..stalls import random_stalls
+from .benches import PATIENCE, Bench, Planted
+
+FRAMES = 3
+"""Of each resident block, one after the other."""
+STALLED = 0.3
+
+
+def engine_frames(engine: EngineConfig, seed: int) -> Bench:
+    """Memory written by the driver, then frames of every block, compared beat by beat."""
+    blocks = random_blocks(engine, random.Random(seed))
+    case = EngineCase.random(engine, blocks, [number for number in range(len(blocks)) for _ in range(FRAMES)], seed)
+    inputs, expected = case.inputs, case.expected
+
+    def run(planted: Planted) -> None:
+        with Simulator(planted.verilog) as simulator:
+            EngineDriver(BulkBus(simulator), engine).load(case.writes)
+            for block in range(len(blocks)):
+                frames = [at for at, number in enumerate(case.order) if number == block]
+                sent, wanted = (_bytes(chain(*(beats[at] for at in frames)), engine) for beats in (inputs, expected))
+                found = simulator.run(
+                    beats=sent,
+                    frame_beats=len(inputs[frames[0]]),
+                    output_beats=len(wanted),
+                    output_frame_beats=len(expected[frames[0]]),
+                    input_stalls=random_stalls(STALLED, seed + block),
+                    output_stalls=random_stalls(STALLED, seed - block),
+                    patience=PATIENCE,
+                    identifier=block,
+                ).output
+                if not np.array_equal(found, wanted):
+                    beat = int(np.flatnonzero((found != wanted).any(axis=1))[0])
+                    raise QuietbarError(f"block {block}: beat {beat} is {found[beat]}, must be {wanted[beat]}")
+
+    return Bench("bulk", f"frames {engine} {seed} {FRAMES} {STALLED}", run)
+
+
+def _bytes(beats: Iterable[Beat], engine: EngineConfig) -> Bytes:
+    data = b"".join(beat.data.to_bytes(engine.lanes, "little") for beat in beats)
+    return np.frombuffer(data, np.uint8).reshape(-1, engine.lanes)
+
+
+def engine_session(engine: EngineConfig, seed: int) -> Bench:
+    """A random session under independent masters and slaves, everything in it held to the reference and the model."""
+    session = random_session(seed, segments=7, engine=engine)
+
+    def run(planted: Planted) -> None:
+        check(session, observe(session, planted.verilog))
+
+    return Bench("cocotb", f"session {engine} {seed}", run)
+
+
+def register_checks(registers: RegisterMap, seed: int) -> Bench:
+    """Everything that the map says of each register, under cocotb, channels pausing."""
+
+    def run(planted: Planted) -> None:
+        for stall in (0.0, 0.5):
+            check_design(planted.verilog, registers, windows=False, stall=stall, seed=seed)
+
+    return Bench("cocotb", f"checks {registers} {seed}", run)

@@ -1,0 +1,14 @@
+"""Mutants that behave as the sound design does although Yosys cannot prove it, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+EXPLAINED: dict[tuple[str, str], str] = {}
+"""Reasons by part, and by a mutant's source and change."""
+
+
+def reason(subject: str, mutant: Mapping[str, Any]) -> str:
+    """Why nothing can tell a mutant from the sound design; empty where no reason is known."""
+    return EXPLAINED.get((subject, f"{mutant['source']}: {mutant['what']}"), "")

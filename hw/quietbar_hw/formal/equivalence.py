@@ -1,0 +1,57 @@
+"""Whether two versions of a design are the same: equal after simplification, or equal register by register."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from quietbar import toolchain
+
+from .prove import ProofError
+
+SCRIPT = """
+read_rtlil {name}.il
+hierarchy -top top
+proc
+flatten
+memory_map
+async2sync
+opt -full
+clean -purge
+"""
+
+
+def equivalent(sound: str, other: str, cycles: int = 4) -> bool:
+    """Whether Yosys proves that two RTLIL texts, both with the top ``top``, behave the same; False where it cannot.
+
+    Both are flattened and simplified; then every register and output of one has to be the other's, for ever, given that
+    all were equal in ``cycles`` cycles before. The two must start from equal values, which is not looked at. States
+    that are never reached count, so a False is no proof that they differ.
+
+    Raises:
+        MissingToolError: there is no Yosys that will do.
+        ProofError: Yosys could not read a text.
+    """
+    yosys = str(toolchain.yosys().require())
+    lines = []
+    for name in ("sound", "other"):
+        lines += [*SCRIPT.format(name=name).strip().splitlines(), f"rename top {name}", f"design -stash {name}"]
+    lines += [f"design -copy-from {name} -as {name} {name}" for name in ("sound", "other")]
+    lines += ["equiv_make sound other both", "hierarchy -top both", "opt -full"]
+    lines += ["equiv_simple -undef", f"equiv_induct -undef -seq {cycles}", "equiv_status -assert"]
+    with tempfile.TemporaryDirectory(prefix="quietbar-equal-") as folder:
+        for name, text in (("sound", sound), ("other", other)):
+            (Path(folder) / f"{name}.il").write_text(text)
+        done = subprocess.run(
+            [yosys, "-Q", "-p", "; ".join(lines)],
+            cwd=folder,
+            env=toolchain.environment(),
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode == 0:
+        return True
+    if "unproven $equiv" in done.stdout + done.stderr:
+        return False
+    raise ProofError("Yosys gave no verdict: " + "\n".join((done.stdout + done.stderr).splitlines()[-5:]))
