@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor, nn
 
+from quietbar.files import atomic_file, write_atomically
 from quietbar.integer import Bundle
 
 from .blocks import BlockSubject, block_vectors
 from .denoiser import RTLDenoiser
+from .engine import RTLEngine
 from .mismatch import Comparison, compare
 from .replay import Case
 from .vectors import Job
@@ -27,7 +30,7 @@ class Tally:
     Attributes:
         frames: denoised.
         cycles: of the RTL, over all simulators.
-        predicted: cycles by the model of :mod:`quietbar_hw.denoiser.timing`.
+        predicted: cycles by the hardware's cycle model.
         outputs, bits: compared.
         differing: bits.
     """
@@ -47,21 +50,22 @@ class Tally:
         return taken
 
 
-class ComparedDenoiser(nn.Module):
-    """An engine of ``bundle.attach``: like :class:`RTLDenoiser`, and every output is held to the reference's.
+class Compared(nn.Module):
+    """An engine of ``bundle.attach``: the RTL's outputs of a tap, every one of them held to the reference's.
 
-    Outputs that differ are counted; the first frame that holds one is saved for replay and reported.
+    Outputs that differ are counted; the first frame that holds one is saved and reported.
+
+    Args:
+        rtl: called as the reference is, with the sums ``cycles`` and ``predicted_cycles`` of all calls.
 
     Attributes:
         tally: the counts.
     """
 
-    def __init__(
-        self, bundle: Bundle, tap: str, folding: Folding, threads: int, tally: Tally, replay_folder: Path
-    ) -> None:
+    def __init__(self, bundle: Bundle, tap: str, rtl: Any, tally: Tally, replay_folder: Path) -> None:
         super().__init__()
         self.bundle, self.tap, self.tally, self.replay_folder = bundle, tap, tally, replay_folder
-        self.rtl = RTLDenoiser(bundle, tap, folding, threads)
+        self.rtl = rtl
         self._reported = False
 
     def forward(self, activations: Tensor, seed: int = 0, start_frame: int = 0) -> Tensor:
@@ -79,13 +83,30 @@ class ComparedDenoiser(nn.Module):
         self.tally.bits += compared.bits
         self.tally.differing += compared.differing_bits
         if compared.differing and not self._reported:
-            self._report(compared, activations, seed, start_frame)
+            self._reported = True
+            print(f"tap {compared.report()}")
+            self._keep(compared, activations, got, expected, seed, start_frame)
         return got
 
-    def _report(self, compared: Comparison, activations: Tensor, seed: int, start_frame: int) -> None:
-        """Print what differs; save the first frame that does as a case of its own, and print how that one fares."""
-        self._reported = True
-        print(f"tap {compared.report()}")
+    def _keep(
+        self, compared: Comparison, activations: Tensor, got: Tensor, expected: Tensor, seed: int, start_frame: int
+    ) -> None:
+        """Save the first frame that differs."""
+        raise NotImplementedError
+
+
+class ComparedDenoiser(Compared):
+    """A tap on a denoiser of its own; a frame that differs is saved as a case for ``quietbar replay``."""
+
+    def __init__(
+        self, bundle: Bundle, tap: str, folding: Folding, threads: int, tally: Tally, replay_folder: Path
+    ) -> None:
+        super().__init__(bundle, tap, RTLDenoiser(bundle, tap, folding, threads), tally, replay_folder)
+
+    def _keep(
+        self, compared: Comparison, activations: Tensor, got: Tensor, expected: Tensor, seed: int, start_frame: int
+    ) -> None:
+        """Save the frame as a case of its own, and print how that one fares."""
         parameters = self.bundle.tap(self.tap).parameters
         config, frame = parameters.config, compared.first[0].position["frame"]
         # Samples come in pairs: where a frame starts in the middle of one, the case begins a frame earlier.
@@ -96,3 +117,24 @@ class ComparedDenoiser(nn.Module):
         case = Case(self.rtl.design, Job(f"tap {self.tap}, frame {frame} alone", vectors, subject=subject), "bulk")
         comparison = case.compare(case.run())
         print(case.report(comparison, case.save(self.replay_folder)))
+
+
+class ComparedTap(Compared):
+    """A tap on the engine that holds all of them; a frame that differs is saved with the engine's image."""
+
+    def __init__(self, engine: RTLEngine, tap: str, tally: Tally, replay_folder: Path) -> None:
+        super().__init__(engine.bundle, tap, engine.tap(engine.bundle, tap), tally, replay_folder)
+
+    def _keep(
+        self, compared: Comparison, activations: Tensor, got: Tensor, expected: Tensor, seed: int, start_frame: int
+    ) -> None:
+        """Save image and Verilog of the engine, and the frame as it went in, as it came out, and as it should have."""
+        frame = compared.first[0].position["frame"]
+        folder = self.replay_folder / f"engine-{self.tap}-{start_frame + frame}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rtl.engine.image.save(folder)
+        write_atomically(folder / "design.v", self.rtl.engine.design.verilog)
+        with atomic_file(folder / "frame.npz") as stream:
+            went_in, came_out, wanted = (each[frame].numpy() for each in (activations, got, expected))
+            np.savez(stream, seed=seed, frame=start_frame + frame, activations=went_in, got=came_out, expected=wanted)
+        print(f"  the engine's image and the frame are in {folder}")

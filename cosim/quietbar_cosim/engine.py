@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from quietbar.contract import BlockConfig
 from quietbar.contract.engine import Descriptor, EngineConfig, beats_of, stage_cycles
 from quietbar.contract.errors import QuietbarError, require_integer
 from quietbar.contract.seeds import check_seed
@@ -19,15 +20,21 @@ from quietbar.integer.block import FRAME_HIGH, check_activations
 from quietbar.integer.engine import seed_writes
 from quietbar.integer.image import EngineImage, engine_image
 from quietbar_hw.engine.driver import EngineDriver
+from quietbar_hw.engine.timing import predict
 from quietbar_hw.registers.driver import BusError
 
 from .blocks import as_bytes
 from .build import Design, design_of, shared_library
 from .bulk import NO_ANSWER, Bytes, Simulator
+from .denoiser import LEAD_CYCLES
 from .rules import StreamError
 
 CHUNK_BEATS = 1 << 20
 """Beats of one call of the simulator, after which the interpreter may be interrupted."""
+
+
+SETTLED = 1_000
+"""Cycles after which a run of equal frames is in its steady state."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -91,6 +98,7 @@ class RTLEngine:
         design: the Verilog and its ports.
         threads: simulators that share a batch.
         cycles, frames: simulated so far, over all simulators and taps; writes of the memory not counted.
+        predicted_cycles: what the cycle model says of the same work.
     """
 
     def __init__(self, bundle: Bundle, engine: EngineConfig, threads: int | None = None) -> None:
@@ -108,7 +116,7 @@ class RTLEngine:
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
         require_integer("rtl_engine.threads", self.threads, 1, 256)
         self.design = engine_design(engine)
-        self.cycles = self.frames = 0
+        self.cycles = self.predicted_cycles = self.frames = 0
         self._idle: list[tuple[Simulator, EngineDriver]] = []
         shared_library(self.design)
 
@@ -131,7 +139,7 @@ class RTLEngine:
             self._idle.append(open_engine(self.design, self.image))
         engines = [self._idle.pop() for _ in parts]
 
-        def work(part: tuple[Tensor, int], opened: tuple[Simulator, EngineDriver]) -> tuple[Tensor, int]:
+        def work(part: tuple[Tensor, int], opened: tuple[Simulator, EngineDriver]) -> tuple[Tensor, int, int]:
             return self._run(name, part[0], part[1], seed, *opened)
 
         try:
@@ -142,13 +150,15 @@ class RTLEngine:
                 simulator.close()
             raise
         self._idle += engines
-        self.cycles += sum(used for _, used in done)
+        self.cycles += sum(used for _, used, _ in done)
+        self.predicted_cycles += sum(predicted for *_, predicted in done)
         self.frames += len(frames)
-        return torch.cat([part for part, _ in done])
+        return torch.cat([part for part, *_ in done])
 
     def _run(
         self, name: str, frames: Tensor, start_frame: int, seed: int, simulator: Simulator, driver: EngineDriver
-    ) -> tuple[Tensor, int]:
+    ) -> tuple[Tensor, int, int]:
+        """One simulator's part of a batch, its cycles, and those that the model predicts."""
         descriptor, number = self.image.taps[name], self.image.block(name)
         block = descriptor.block
         frame_beats = block.pixels * beats_of(self.engine, block)
@@ -159,7 +169,7 @@ class RTLEngine:
             surplus = start_frame * samples % 2
             driver.load(seed_writes(self.engine, seed, (start_frame - surplus) * samples))
             frames = torch.cat([frames[:surplus], frames])
-        denoised, cycles = [], 0
+        denoised, cycles, predicted = [], 0, 0
         for first in range(0, len(frames), size):
             beats = to_engine_beats(frames[first : first + size], descriptor, self.engine)
             try:
@@ -174,12 +184,31 @@ class RTLEngine:
                 raise StreamError(f"{name}: {error.signal}", error.cycle, error.what) from None
             denoised.append(from_engine_beats(run.output, descriptor, self.engine))
             cycles += run.cycles
-        return torch.cat(denoised)[surplus:], cycles
+            predicted += run_cycles(self.engine, block, len(denoised[-1]))
+        return torch.cat(denoised)[surplus:], cycles, predicted
 
     def steady_cycles(self, name: str) -> int:
         """Cycles of a frame of a tap in steady state, without fill and drain."""
         block = self.image.taps[name].block
         return block.pixels * max(stage_cycles(self.engine, block).values())
+
+
+def run_cycles(engine: EngineConfig, block: BlockConfig, frames: int) -> int:
+    """Cycles of a run of back-to-back frames of a block in the bulk simulator, as the cycle model predicts them.
+
+    The model is run on the first frames, until they are `SETTLED` cycles long and four at least; from there on every
+    frame takes as long as the one before it.
+    """
+    settled = max(4, 2 + SETTLED // (block.pixels * max(stage_cycles(engine, block).values())))
+    if frames <= settled:
+        return _modeled_cycles(engine, block, frames)
+    last, before = (_modeled_cycles(engine, block, count) for count in (settled, settled - 1))
+    return last + (frames - settled) * (last - before)
+
+
+@functools.cache
+def _modeled_cycles(engine: EngineConfig, block: BlockConfig, frames: int) -> int:
+    return LEAD_CYCLES + predict(engine, [block], [0] * frames).cycles
 
 
 def open_engine(design: Design, image: EngineImage) -> tuple[Simulator, EngineDriver]:
@@ -191,11 +220,16 @@ def open_engine(design: Design, image: EngineImage) -> tuple[Simulator, EngineDr
 
 
 class RTLEngineTap(nn.Module):
-    """The block of one tap, every bit of its outputs taken from the engine's RTL; made by :meth:`RTLEngine.tap`."""
+    """The block of one tap, every bit of its outputs taken from the engine's RTL; made by :meth:`RTLEngine.tap`.
+
+    Attributes:
+        cycles, predicted_cycles: of the engine for this tap, counted from 0.
+    """
 
     def __init__(self, engine: RTLEngine, tap: str) -> None:
         super().__init__()
         self.engine, self.name, self.config = engine, tap, engine.bundle.tap(tap).config
+        self.cycles = self.predicted_cycles = 0
 
     def forward(self, activations: Tensor, seed: int = 0, start_frame: int = 0) -> Tensor:
         """Denoise frames.
@@ -218,5 +252,9 @@ class RTLEngineTap(nn.Module):
         if not len(activations):
             return activations.clone()
         frames = as_bytes(activations.cpu(), self.config)
-        found: Any = self.engine.run(self.name, frames, seed, start_frame)
+        engine = self.engine
+        before, predicted_before = engine.cycles, engine.predicted_cycles
+        found: Any = engine.run(self.name, frames, seed, start_frame)
+        self.cycles += engine.cycles - before
+        self.predicted_cycles += engine.predicted_cycles - predicted_before
         return torch.as_tensor(found).to(activations)

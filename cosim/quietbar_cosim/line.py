@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from quietbar import analog, toolchain
 from quietbar.configuration import from_mapping, to_mapping
 from quietbar.contract import WEIGHT_LIMIT, BlockConfig, CrossbarConfig, derive_seed
+from quietbar.contract.engine import EngineConfig
 from quietbar.denoise import observed, taps
 from quietbar.experiment.evaluation import accuracy_of, predict, predictions_of, test_images
 from quietbar.experiment.folder import StageResult
@@ -34,6 +35,7 @@ from quietbar_hw.verilog import lint, write_verilog
 from .blocks import BlockSubject, block_vectors, denoiser_design
 from .compared import ComparedDenoiser, Tally
 from .crossbars import TileSubject, crossbar_design, crossbar_vectors
+from .engine_accuracy import engine_chunks, engine_for
 from .replay import verify
 from .vectors import jobs, scenarios
 
@@ -77,7 +79,29 @@ class HardwareLine:
         return self.run.stage("verilog", settings, (self.software.bundle_result,), compute)
 
     @cached_property
+    def engine(self) -> EngineConfig | None:
+        """The engine on which the RTL's accuracy is measured; None for a denoiser a tap."""
+        recipe = self.recipe.hardware.engine
+        return None if recipe is None else engine_for(self.software.bundle, recipe)
+
+    @cached_property
     def _accuracy(self) -> StageResult:
+        return self._accuracy_of_denoisers() if self.engine is None else self._accuracy_of_engine(self.engine)
+
+    def _accuracy_of_engine(self, engine: EngineConfig) -> StageResult:
+        line, evaluation = self.software, self.recipe.evaluation
+
+        def compute(folder: Path) -> dict[str, Any]:
+            chunks = engine_chunks(line, engine, self.recipe.hardware.threads, folder)
+            return {
+                "accuracies": [accuracy_of(chunks[seed]) for seed in evaluation.chips],
+                "taps": {str(seed): _summed(chunk["taps"] for chunk in chunks[seed]) for seed in evaluation.chips},
+            }
+
+        settings = {"evaluation": asdict(evaluation), "engine": engine.to_dict()}
+        return self.run.stage("rtl-engine", settings, (line.bundle_result,), compute)
+
+    def _accuracy_of_denoisers(self) -> StageResult:
         line, recipe = self.software, self.recipe
 
         def compute(folder: Path) -> dict[str, Any]:
@@ -93,25 +117,22 @@ class HardwareLine:
             def collect() -> dict[str, Any]:
                 return {"taps": {tap: asdict(tally.take()) for tap, tally in tallies.items()}}
 
-            found: dict[str, Any] = {"accuracies": [], "taps": {}, "same predictions": True}
+            found: dict[str, Any] = {"accuracies": [], "taps": {}}
             with line.bundle.attach(line.denoised, backend=backend) as model:
                 for seed in recipe.evaluation.chips:
                     analog.set_chip(model, line.noisy.chip(seed))
                     chunks = predict(model, line.data, recipe.evaluation, folder, f"rtl-{seed}", collect)
                     found["accuracies"].append(accuracy_of(chunks))
                     found["taps"][str(seed)] = _summed(chunk["taps"] for chunk in chunks)
-                    found["same predictions"] &= predictions_of(chunks) == self._integer_predictions(seed)
             return found
 
         settings = {"evaluation": asdict(recipe.evaluation), "lanes": recipe.hardware.lanes}
         return self.run.stage("rtl", settings, (line.accuracy_result, self.verilog), compute)
 
-    def _integer_predictions(self, seed: int) -> list[int]:
+    def _predictions(self, result: StageResult, label: str) -> list[int]:
+        """Those that a finished stage left behind."""
         line = self.software
-        label = f"{INTEGER.replace(', ', '-')}-{seed}"
-        return predictions_of(
-            predict(line.denoised, line.data, self.recipe.evaluation, line.accuracy_result.folder, label)
-        )
+        return predictions_of(predict(line.denoised, line.data, self.recipe.evaluation, result.folder, label))
 
     @property
     def column(self) -> Column:
@@ -121,13 +142,24 @@ class HardwareLine:
     @property
     def same_predictions(self) -> bool:
         """Whether RTL and integer reference classify every image alike."""
-        return bool(self._accuracy.values["same predictions"])
+        integer, rtl = self.software.accuracy_result, self._accuracy
+        label = INTEGER.replace(", ", "-")
+        return all(
+            self._predictions(rtl, f"rtl-{seed}") == self._predictions(integer, f"{label}-{seed}")
+            for seed in self.recipe.evaluation.chips
+        )
 
     @property
     def compared(self) -> tuple[int, int]:
         """Outputs of the RTL compared with the reference's, and bits that differed."""
-        tallies = [tally for of_chip in self._accuracy.values["taps"].values() for tally in of_chip.values()]
-        return sum(tally["outputs"] for tally in tallies), sum(tally["differing"] for tally in tallies)
+        tally = self.tally
+        return tally.outputs, tally.differing
+
+    @property
+    def tally(self) -> Tally:
+        """Counts of the RTL's accuracy, over all chips and taps."""
+        taps = _summed(self._accuracy.values["taps"].values())
+        return Tally(**_summed([{"all": tally} for tally in taps.values()])["all"])
 
     @cached_property
     def cosim(self) -> tuple[Comparison, ...]:
@@ -214,7 +246,8 @@ class HardwareLine:
             for chip, tallies in by_chip.items()
             for tap, tally in tallies.items()
         ]
-        resources = self.resources
+        # Those of the denoisers, which say nothing of the engine.
+        resources = self.resources if self.engine is None else {}
         whole = _summed(by_chip.values())
         return Results(
             name=recipe.name,
@@ -238,7 +271,7 @@ class HardwareLine:
 
     def _block_row(self, name: str, tally: dict[str, int], resources: dict[str, int]) -> BlockRow:
         config, folding = self.software.bundle.tap(name).config, self.foldings[name]
-        multipliers = folding.multipliers(config)
+        multipliers = folding.multipliers(config) if self.engine is None else self.engine.multipliers
         useful = config.multiplications * tally["frames"] / (multipliers * tally["cycles"])
         shape = f"{config.channels} x {config.height} x {config.width}, hidden {config.hidden}"
         return BlockRow(

@@ -117,9 +117,9 @@ def compare(
     require(expected.shape == got.shape, f"{name}.shape", got.shape, f"{expected.shape}, as expected")
     shape = tuple(size for _, size in axes)
     require(int(np.prod(shape)) == expected.size, f"{name}.axes", dict(axes), f"{expected.size} outputs in all")
-    before, after = (values.reshape(-1).astype(np.int64) for values in (expected, got))
+    before, after = expected.reshape(-1), got.reshape(-1)
     places = np.flatnonzero(before != after)
-    flipped = (before[places] ^ after[places]) & ((1 << bits) - 1)
+    flipped = (before[places].astype(np.int64) ^ after[places].astype(np.int64)) & ((1 << bits) - 1)
     first = tuple(
         Mismatch(
             {axis: int(index) for (axis, _), index in zip(axes, np.unravel_index(place, shape), strict=True)},

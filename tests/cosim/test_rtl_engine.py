@@ -59,7 +59,7 @@ def test_a_word_flipped_in_memory_shows(bundle, engine):
     address, word = next(write for write in engine.image.writes if write[0] == ENGINE.address(Section.MEAN_SCALE))
     driver.load([(address, word ^ 1 << 20)])
     frames = random_frames(BLOCKS["mean"], 5, seed=1)
-    spoilt, _ = engine._run("mean", frames, 0, 0, simulator, driver)
+    spoilt, *_ = engine._run("mean", frames, 0, 0, simulator, driver)
     simulator.close()
     assert not torch.equal(spoilt, bundle.run("mean", frames))
 

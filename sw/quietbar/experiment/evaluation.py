@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,16 @@ def test_images(recipe: EvaluationRecipe, data: Dataset) -> int:
     return len(data.test) if recipe.images is None else min(recipe.images, len(data.test))
 
 
+def chunk_starts(recipe: EvaluationRecipe, data: Dataset) -> range:
+    """The first image of each chunk."""
+    return range(0, test_images(recipe, data), recipe.chunk)
+
+
+def chunk_path(folder: Path, name: str, first: int) -> Path:
+    """Where the predictions ``name`` of the chunk that begins with image ``first`` are kept."""
+    return folder / f"{name}-{first}.json"
+
+
 def predict(
     model: nn.Module,
     data: Dataset,
@@ -33,6 +43,7 @@ def predict(
     folder: Path,
     name: str,
     collect: Callable[[], dict[str, Any]] = dict,
+    firsts: Iterable[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Classify the first test images, chunk by chunk; a chunk that was done before is read.
 
@@ -46,6 +57,7 @@ def predict(
         folder: where chunks are kept.
         name: of these predictions.
         collect: called after each chunk; what it returns is kept with it.
+        firsts: the chunks to do, by their first image, each asked for when the one before it is done; by default all.
 
     Returns:
         For each chunk ``{"first": ..., "predictions": [...], "labels": [...], **collect()}``.
@@ -54,8 +66,8 @@ def predict(
     batches = data.batches("test", recipe.batch, limit=count)
     chunks = []
     with evaluation_mode(model), torch.inference_mode():
-        for first in tqdm(range(0, count, recipe.chunk), name, leave=False, disable=None):
-            path = folder / f"{name}-{first}.json"
+        for first in tqdm(chunk_starts(recipe, data) if firsts is None else firsts, name, leave=False, disable=None):
+            path = chunk_path(folder, name, first)
             if not path.exists():
                 _place(model, first)
                 predictions, labels = [], []

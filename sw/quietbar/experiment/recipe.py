@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quietbar.configuration import from_mapping
+from quietbar.contract.engine import EngineConfig, Kernels
 from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_choice, require_integer
 from quietbar.contract.seeds import check_seed
 from quietbar.denoise import Objective
@@ -288,18 +289,55 @@ class EvaluationRecipe:
 
 
 @dataclass(frozen=True)
+class EngineRecipe:
+    """The parallelism of an engine that holds all blocks; its memory is as large as they need.
+
+    Attributes:
+        lanes, group, outputs: as in :class:`quietbar.contract.engine.EngineConfig`.
+    """
+
+    lanes: int = EngineConfig.lanes
+    group: int = EngineConfig.group
+    outputs: int = EngineConfig.outputs
+
+    def __post_init__(self) -> None:
+        try:
+            self.smallest(noise=False)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"hardware.{error.field}", error.value, error.allowed) from None
+
+    def smallest(self, *, noise: bool, kernels: Kernels = "both") -> EngineConfig:
+        """The smallest engine of this parallelism."""
+        small = dict.fromkeys(
+            ("height", "width", "blocks", "matrix_rows", "window_rows", "hidden_rows", "channel_rows"), 1
+        )
+        return EngineConfig(
+            self.lanes,
+            self.group,
+            self.outputs,
+            channels=self.lanes,
+            hidden=self.group,
+            noise=noise,
+            kernels=kernels,
+            **small,
+        )
+
+
+@dataclass(frozen=True)
 class HardwareRecipe:
     """What is made of the blocks in hardware.
 
     Attributes:
         lanes: channels a beat of the streams.
         threads: simulators that run side by side.
+        engine: that holds all blocks; where given, the RTL's accuracy is measured on it, and else on a denoiser a tap.
         cosim_frames: frames of each block's real activations that go through cocotb, under every stall pattern.
         synthesis: whether Yosys counts resources.
     """
 
     lanes: int = 4
     threads: int = 2
+    engine: EngineRecipe | None = None
     cosim_frames: int = 2
     synthesis: bool = True
 

@@ -1,0 +1,99 @@
+"""Accuracy with all blocks of a network on one engine's RTL: workers side by side, each with a chunk of test images."""
+
+from __future__ import annotations
+
+import copy
+import queue
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from quietbar import analog
+from quietbar.contract.engine import EngineConfig
+from quietbar.experiment.evaluation import chunk_path, chunk_starts, predict
+from quietbar.experiment.line import SoftwareLine
+from quietbar.experiment.recipe import EngineRecipe
+from quietbar.integer import Bundle
+from quietbar.integer.image import fitting
+
+from .compared import ComparedTap, Tally
+from .engine import RTLEngine
+
+
+def engine_for(bundle: Bundle, recipe: EngineRecipe) -> EngineConfig:
+    """The engine of the recipe's parallelism that holds the blocks of a bundle, and nothing that none of them needs.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    blocks = [tap.config for tap in bundle.taps.values()]
+    kernels = {block.kernel for block in blocks}
+    noise = any(block.mode == "sampling" for block in blocks)
+    return fitting(recipe.smallest(noise=noise, kernels=kernels.pop() if len(kernels) == 1 else "both"), blocks)
+
+
+def engine_chunks(line: SoftwareLine, engine: EngineConfig, workers: int, folder: Path) -> dict[int, list[Any]]:
+    """Classify the recipe's test images on its chips, every denoised activation from the RTL and compared.
+
+    Each worker, a thread, has a network, an engine and PyTorch's operations to itself, and takes the next chunk when it
+    is done with one: no core waits for another before the last chunk. Chunks that were done before are read.
+
+    Args:
+        line: with the recipe, its trained blocks and their integers.
+        engine: that holds them.
+        workers: chunks at a time.
+        folder: where chunks are kept, and the first frame of each tap that differs, under ``replay``.
+
+    Returns:
+        For each chip the chunks of :func:`quietbar.experiment.evaluation.predict`, with the counts of each tap.
+    """
+    recipe, data = line.recipe.evaluation, line.data
+    todo: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+    for chip in recipe.chips:
+        for first in chunk_starts(recipe, data):
+            if not chunk_path(folder, _name(chip), first).exists():
+                todo.put((chip, first))
+
+    def work(_: int) -> None:
+        rtl, network = RTLEngine(line.bundle, engine, threads=1), copy.deepcopy(line.denoised)
+        tallies = {tap: Tally() for tap in line.bundle.taps}
+
+        def backend(_: Bundle, tap: str) -> ComparedTap:
+            return ComparedTap(rtl, tap, tallies[tap], folder / "replay")
+
+        def collect() -> dict[str, Any]:
+            return {"taps": {tap: asdict(tally.take()) for tap, tally in tallies.items()}}
+
+        try:
+            with line.bundle.attach(network, backend=backend) as model:
+                for chip, first in _taken(todo):
+                    analog.set_chip(model, line.noisy.chip(chip))
+                    predict(model, data, recipe, folder, _name(chip), collect, [first])
+        except BaseException:
+            # Nobody begins another chunk.
+            list(_taken(todo))
+            raise
+        finally:
+            rtl.close()
+
+    count = min(workers, todo.qsize())
+    if count:
+        RTLEngine(line.bundle, engine, threads=1).close()
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(work, range(count)))
+    return {chip: predict(line.denoised, data, recipe, folder, _name(chip)) for chip in recipe.chips}
+
+
+def _name(chip: int) -> str:
+    return f"rtl-{chip}"
+
+
+def _taken(todo: queue.SimpleQueue[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What is left in the queue, taken one by one."""
+    while True:
+        try:
+            yield todo.get_nowait()
+        except queue.Empty:
+            return
