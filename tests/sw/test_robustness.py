@@ -21,7 +21,7 @@ from quietbar.contract.seeds import derive_seed
 from quietbar.data import load
 from quietbar.robustness import Study, StudyRecipe, read_study
 from quietbar.robustness.noisy_weights import noisy_weights
-from quietbar.robustness.report import correlations, markdown, plot
+from quietbar.robustness.report import correlations, markdown, plot, pooled_correlations
 from quietbar.robustness.run import Run, Runner
 from quietbar.sharpness import loss_sharpness
 from quietbar.sharpness import method as make
@@ -340,6 +340,42 @@ def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
     study = recipe(methods=[{"name": "SAM", "method": "sam", "grid": [0.1], "options": {"eta": -1}}])
     with pytest.raises(QuietbarError, match=r"run SAM 0.1, seed 1: sharpness.eta = -1: must be"):
         Study(study, tmp_path, lambda text: None).execute()
+
+
+def study_of(pairs):
+    """Results of networks that lose so much, at so much sharpness."""
+    runs = [
+        {
+            "method": "base",
+            "validation": {"accuracy": [{"sigma": s, "accuracies": [90 - lost * 10 * s]} for s in (0.0, 0.1)]},
+            "sharpness": {"SAM": sharpness},
+        }
+        for lost, sharpness in pairs
+    ]
+    return {"study": {"noise": {"choice": [0.1]}}, "runs": runs}
+
+
+def test_correlations_over_studies_compare_ranks_within_each(tmp_path: Path) -> None:
+    """One study loses ten times as much at a tenth of the sharpness: pooled values would say the reverse."""
+    first = study_of([(1.0, 10.0), (2.0, 20.0), (3.0, 30.0), (4.0, 50.0)])
+    second = study_of([(10.0, 1.0), (20.0, 2.0), (30.0, 3.0), (40.0, 5.0)])
+    for each in (first, second):
+        assert correlations(each)["SAM"]["spearman"] == pytest.approx(1.0)
+    assert pooled_correlations([first, second])["SAM"] == {"spearman": pytest.approx(1.0), "networks": 8}
+    merged = {**first, "runs": [*first["runs"], *second["runs"]]}
+    assert correlations(merged)["SAM"]["spearman"] < 0, "the check would not notice pooled values"
+    mixed = study_of([(1.0, 3.0), (2.0, 1.0), (3.0, 2.0), (4.0, 5.0), (5.0, 4.0)])
+    rank = correlations(mixed)["SAM"]["spearman"]
+    assert pooled_correlations([mixed])["SAM"]["spearman"] == pytest.approx(rank) and 0.3 < rank < 0.9
+    assert pooled_correlations([]) == {}
+    for name, results in (("one", first), ("two", second)):
+        results["study"]["name"] = name
+        (tmp_path / f"{name}.json").write_text(json.dumps(results))
+    tool = [sys.executable, str(RECIPES.parents[1] / "tools" / "sharpness_correlations.py")]
+    done = subprocess.run(
+        [*tool, *map(str, sorted(tmp_path.glob("*.json")))], capture_output=True, text=True, check=True
+    )
+    assert "| SAM | +1.00 | +1.00 |" in done.stdout and "8 networks, of studies with [4, 4] runs." in done.stdout
 
 
 def test_plots_need_no_finished_run(tmp_path: Path) -> None:

@@ -140,21 +140,42 @@ def correlations(results: Values) -> dict[str, dict[str, float]]:
     """
     from scipy import stats
 
-    runs = _measured(results)
-    if len(runs) < 3:
-        return {}
-    lost = []
-    for run in runs:
-        clean, noisy = _clean_and_noisy(results, run)
-        lost.append(clean - noisy)
-    if len(set(lost)) < 2:
-        return {}  # no network is more robust than another
+    lost, units = lost_and_sharpness(results)
+    if len(lost) < 3 or len(set(lost)) < 2:
+        return {}  # too few, or no network is more robust than another
     found = {}
-    for unit in runs[0]["sharpness"]:
-        sharpness = [run["sharpness"][unit] for run in runs]
+    for unit, sharpness in units.items():
         rank, line = stats.spearmanr(sharpness, lost), stats.pearsonr(sharpness, lost)
-        found[unit] = {"spearman": float(rank.statistic), "pearson": float(line.statistic), "networks": len(runs)}
+        found[unit] = {"spearman": float(rank.statistic), "pearson": float(line.statistic), "networks": len(lost)}
     return found
+
+
+def pooled_correlations(studies: Sequence[Values]) -> dict[str, dict[str, float]]:
+    """By units of sharpness: the correlation of ranks over the networks of several studies.
+
+    A network's ranks, in sharpness and in the points it loses, are those within its own study, from 0 to 1: studies
+    differ in data, network and noise. (Over one study this is Spearman's coefficient.)
+    """
+    from scipy import stats
+
+    pairs: dict[str, tuple[list[float], list[float]]] = {}
+    for results in studies:
+        lost, units = lost_and_sharpness(results)
+        for unit, sharpness in units.items():
+            for whole, part in zip(pairs.setdefault(unit, ([], [])), (sharpness, lost), strict=True):
+                whole.extend((stats.rankdata(part) - 1) / max(len(part) - 1, 1))
+    return {
+        unit: {"spearman": float(stats.pearsonr(sharpness, lost).statistic), "networks": len(lost)}
+        for unit, (sharpness, lost) in pairs.items()
+    }
+
+
+def lost_and_sharpness(results: Values) -> tuple[list[float], dict[str, list[float]]]:
+    """Of every measured network the points of validation accuracy lost to noise, and by units its loss sharpness."""
+    runs = _measured(results)
+    pairs = [_clean_and_noisy(results, run) for run in runs]
+    units = list(runs[0]["sharpness"]) if runs else []
+    return [clean - noisy for clean, noisy in pairs], {unit: [run["sharpness"][unit] for run in runs] for unit in units}
 
 
 def _measured(results: Values, method: str | None = None) -> list[Values]:
