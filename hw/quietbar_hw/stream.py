@@ -110,7 +110,8 @@ class ResultQueue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(self.shape, self.depth)
+        # Addresses need no comparison where they are a power of two; credit, not the queue, keeps to the depth.
+        m.submodules.queue = queue = Queue(self.shape, 1 << (self.depth - 1).bit_length())
         outstanding = Signal(range(self.depth + 1))
         leaving = self.o.valid & self.o.ready
         m.d.comb += [

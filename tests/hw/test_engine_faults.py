@@ -36,9 +36,9 @@ def compare():
 
 
 FAULTS = {
-    "rounding": (Requantizer, "elaborate", "[: self.target.bits + 1] + 1) >> 1", "[: self.target.bits + 1]) >> 1"),
+    "rounding": (Requantizer, "elaborate", "rounded.eq((fine + 1) >> 1)", "rounded.eq(fine >> 1)"),
     "edge above": (Spatial, "_windows", "Mux(outside[0], 0, above)", "above"),
-    "saturation dropped": (Heads, "_subtract", "rounded > Mux(signed_late, 127, 255)", "rounded > 4095"),
+    "saturation dropped": (Heads, "_subtract", "Mux(fits, rounded[:8], limit)", "rounded[:8]"),
     "block switched early": (Reduce, "elaborate", "frame.ready.eq(ended & slots.flag)", "frame.ready.eq(ended)"),
     "a beat of the heads too few": (Heads, "elaborate", "last_beat.eq(beat == fields.last_beat)",
                                  "last_beat.eq(beat == fields.last_beat - 1)"),

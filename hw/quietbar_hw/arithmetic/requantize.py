@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import IntegerFormat, require
-from quietbar.contract.requantize import MULTIPLIER_BITS, SHIFT_BITS
+from quietbar.contract.requantize import MULTIPLIER_BITS, SHIFT_BITS, SHIFT_HIGH
 
 from .shapes import shape_of
 
@@ -18,13 +20,26 @@ COARSE_STEP_BITS = 3
 """The shifter works in two steps: by multiples of 2**3 first, by the rest after."""
 
 
+def choose(options: Sequence[Value], number: Value) -> Value:
+    """``options[number]`` as a tree of multiplexers; a number that has no option gets any."""
+    while len(options) > 1:
+        pairs = zip(options[::2], [*options[1::2], *options[-1:]], strict=False)
+        options, number = [low if low is high else Mux(number[0], high, low) for low, high in pairs], number[1:]
+    return options[0]
+
+
+def _parts(value: Value, bits: int) -> list[Value]:
+    return [value[start : start + bits] for start in range(0, len(value), bits)]
+
+
 class Requantizer(wiring.Component):
     """``value = clamp((accumulator * multiplier + 2**(shift - 1)) >> shift)``, as :func:`quietbar.contract.requantize`.
 
     The single rounding needs no wide adder, because
     ``(p + 2**(shift - 1)) >> shift == ((p >> (shift - 1)) + 1) >> 1``. So: multiply, add the parts of the product,
     shift by all places but one in two steps, round off the last place and clamp to the range of ``target``. An unsigned
-    target is a ReLU.
+    target is a ReLU. Of the first step only as many bits are kept as the second one and the target need; of those above
+    all that counts is whether they differ from the sign.
 
     Timing: one result a cycle, `LATENCY` enabled cycles after its operands. The pipeline moves only while ``enable`` is
     high; leave it unconnected for a pipeline that always moves (and see :class:`quietbar_hw.stream.ResultQueue`, which
@@ -69,16 +84,31 @@ class Requantizer(wiring.Component):
         low_bits = min(FACTOR_BITS, self.source.bits - 1)
         low = Signal(low_bits + MULTIPLIER_BITS, reset_less=True)
         high = Signal(signed(self.source.bits - low_bits + MULTIPLIER_BITS), reset_less=True)
-        wide = signed(self.source.bits + MULTIPLIER_BITS)
-        product, coarse, fine = (Signal(wide, name=name, reset_less=True) for name in ("product", "coarse", "fine"))
+        product = Signal(signed(self.source.bits + MULTIPLIER_BITS), reset_less=True)
+        step = 1 << COARSE_STEP_BITS
+        kept = self.target.bits + step
+        coarse, fine = (Signal(signed(kept + 1), name=name, reset_less=True) for name in ("coarse", "fine"))
+        beyond_early, beyond = (Signal(name=name, reset_less=True) for name in ("beyond_early", "beyond"))
         places_early, places = (Signal(SHIFT_BITS, name=name, reset_less=True) for name in ("places_early", "places"))
         places_left = Signal(COARSE_STEP_BITS, reset_less=True)
         value = Signal.like(self.value, name="clamped", reset_less=True)
 
-        # Rounding adds one to `fine` and drops its last bit: compared before that, the range is twice as fine.
-        rounded = Signal(self.target.bits)
-        above, below = fine > 2 * self.target.high, fine < 2 * self.target.low - 1
-        m.d.comb += [self.value.eq(value), rounded.eq((fine[: self.target.bits + 1] + 1) >> 1)]
+        # What each multiple of the step leaves, and whether bits beyond it differ from the sign.
+        shifts = range(0, SHIFT_HIGH, step)
+        sign, wide = product[-1], Signal(signed(max(len(product), kept + shifts.stop)))
+        m.d.comb += wide.eq(product)
+        windows = [wide[shift:][:kept] for shift in shifts]
+        differs = Cat((part ^ sign.replicate(len(part))).any() for part in _parts(wide[kept:], step))
+        above = [differs[number:].any() for number in range(len(windows))]
+
+        rounded, fits = Signal(signed(kept + 1)), Signal()
+        value_bits = self.target.bits - self.target.signed
+        excess = rounded[value_bits:]
+        m.d.comb += [
+            self.value.eq(value),
+            rounded.eq((fine + 1) >> 1),
+            fits.eq(~beyond & (~excess.any() | (excess.all() if self.target.signed else 0))),
+        ]
         with m.If(self.enable):
             m.d.sync += [
                 low.eq(self.accumulator[:low_bits] * self.multiplier),
@@ -86,10 +116,12 @@ class Requantizer(wiring.Component):
                 places_early.eq(self.shift - 1),
                 product.eq((high << low_bits) + low),
                 places.eq(places_early),
-                coarse.eq(product >> Cat(Const(0, COARSE_STEP_BITS), places[COARSE_STEP_BITS:])),
+                coarse.eq(Cat(choose(windows, places[COARSE_STEP_BITS:]), sign)),
+                beyond_early.eq(choose(above, places[COARSE_STEP_BITS:])),
                 places_left.eq(places[:COARSE_STEP_BITS]),
                 fine.eq(coarse >> places_left),
-                value.eq(Mux(above, self.target.high, Mux(below, self.target.low, rounded))),
-                self.saturated.eq(above | below),
+                beyond.eq(beyond_early),
+                value.eq(Mux(fits, rounded, Mux(fine < 0, self.target.low, self.target.high))),
+                self.saturated.eq(~fits),
             ]
         return m

@@ -8,7 +8,7 @@ from quietbar.contract import Stage, require, require_integer
 from quietbar.contract.number import WEIGHT
 from quietbar.contract.requantize import MULTIPLIER_BITS
 
-ADDENDS = 3
+ADDENDS = 2
 """Terms added up between two registers of an adder tree."""
 
 

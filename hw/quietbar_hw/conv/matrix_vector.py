@@ -132,7 +132,6 @@ class MatrixVectorUnit(wiring.Component):
         totals = self._totals(
             m,
             sums,
-            first=delay(m, fold.at_start, age, "first"),
             going=delay(m, going, age, "going", reset_less=False),
             last=delay(m, going & last, age, "last", reset_less=False),
         )
@@ -148,8 +147,11 @@ class MatrixVectorUnit(wiring.Component):
             products.append(delay(m, value * weights[lane], 1, f"product_{pe}_{lane}"))
         return add_up(m, products, f"pe_{pe}")
 
-    def _totals(self, m: Module, sums: Sequence[Value], first: Value, going: Value, last: Value) -> Value:
-        """The sums added up over the folds of the inputs; they stay while the next fold of the outputs is summed."""
+    def _totals(self, m: Module, sums: Sequence[Value], going: Value, last: Value) -> Value:
+        """The sums added up over the folds of the inputs; they stay while the next fold of the outputs is summed.
+
+        A sum is cleared behind its last part, not left out with the first: registers have a reset, adders none.
+        """
         accumulator = shape_of(self.stage.accumulator)
         totals = Signal(data.ArrayLayout(accumulator, self.pe), reset_less=True)
         for pe, part in enumerate(sums):
@@ -157,10 +159,10 @@ class MatrixVectorUnit(wiring.Component):
             if self.input_folds == 1:
                 m.d.comb += total.eq(part)
             else:
-                running = Signal(accumulator, name=f"running_{pe}", reset_less=True)
-                m.d.comb += total.eq(part + Mux(first, 0, running))
+                running = Signal(accumulator, name=f"running_{pe}")
+                m.d.comb += total.eq(part + running)
                 with m.If(going):
-                    m.d.sync += running.eq(total)
+                    m.d.sync += running.eq(Mux(last, 0, total))
             with m.If(last):
                 m.d.sync += totals[pe].eq(total)
         return totals

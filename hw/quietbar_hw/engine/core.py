@@ -23,9 +23,13 @@ INSIDE = 128
 
 
 def skip_depth(config: EngineConfig) -> int:
-    """Beats that wait for their noise in the widest frame: a row and some pixels, and what the stages hold."""
+    """Beats that wait for their noise in the widest frame: a row and some pixels, and what the stages hold.
+
+    All but one of them wait in block RAM, whose addresses need no comparison where they are a power of two.
+    """
     pixels = config.width + 8
-    return pixels * config.beats + reduce_depth(config) + spatial_depth(config) + heads_depth(config)
+    least = pixels * config.beats + reduce_depth(config) + spatial_depth(config) + heads_depth(config)
+    return (1 << (least - 1).bit_length()) + 1
 
 
 class EngineCore(wiring.Component):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -133,7 +133,7 @@ class Heads(wiring.Component):
         values = delay(m, slots.word, OPERAND_LATENCY, "values")
         address = delay(m, (fields.matrix + offset)[: len(fields.matrix)], 1, "address")
         age = PRODUCT_LATENCY + len(tree_levels(config.group))
-        first = delay(m, group == 0, age, "first")
+        ends_sum = delay(m, last_group, age, "ends_sum")
         summed = delay(m, going, age, "going", reset_less=False)
         last = delay(m, launch, age, "launch", reset_less=False)
         finished = delay(m, last, 1, "finished", reset_less=False)
@@ -154,7 +154,7 @@ class Heads(wiring.Component):
                 name = f"{head}_{lane}"
                 operands = [values.word_select(place, HIDDEN.bits) for place in range(config.group)]
                 products = products_of(m, operands, matrix[lane * config.group :][: config.group], name)
-                total = accumulated(m, add_up(m, products, name), stage, name, first=first, going=summed)
+                total = accumulated(m, add_up(m, products, name), stage, name, last=ends_sum, going=summed)
                 with m.If(last):
                     m.d.sync += totals[lane].eq(total)
             m.d.comb += [
@@ -191,20 +191,20 @@ class Heads(wiring.Component):
         means = delay(m, found["mean"].values, wait - 1 if wait else 0, "means")
         noises = self._noise(m, found, sampling, means) if config.noise else [means[lane] for lane in range(lanes)]
         limited, values = Signal(lanes), []
+        half = Const(1 << (fraction - 1), fraction)
         signed_late = delay(m, is_signed, 1, "signed_late")
         for lane in range(lanes):
             byte = beat.data.word_select(lane, 8)
             activation = Signal(signed(9), name=f"activation_{lane}")
             m.d.comb += activation.eq(Cat(byte, byte[7] & is_signed).as_signed())
-            scaled = (activation << fraction) + (1 << (fraction - 1)) - noises[lane]
-            rounded = delay(m, scaled, 1, f"difference_{lane}") >> fraction
-            above = rounded > Mux(signed_late, 127, 255)
-            below = rounded < Mux(signed_late, -128, 0)
+            scaled = Cat(half, activation).as_signed() - noises[lane]
+            rounded = delay(m, scaled, 1, f"difference_{lane}")[fraction:]
+            excess = rounded[8:]
+            fits = ~excess.any() & ~(signed_late & rounded[7]) | (signed_late & excess.all() & rounded[7])
+            limit = Mux(signed_late, Mux(rounded[-1], 128, 127), Mux(rounded[-1], 0, 255))
             value = Signal(8, name=f"result_{lane}", reset_less=True)
-            m.d.sync += value.eq(
-                Mux(above, Mux(signed_late, 127, 255), Mux(below, Mux(signed_late, 128, 0), rounded[:8]))
-            )
-            m.d.comb += limited[lane].eq(above | below)
+            m.d.sync += value.eq(Mux(fits, rounded[:8], limit))
+            m.d.comb += limited[lane].eq(~fits)
             values.append(value)
         late = delay(m, beat, SUBTRACT_LATENCY, "beat_late")
         m.d.comb += [
@@ -229,7 +229,6 @@ class Heads(wiring.Component):
         here = found["mean"].valid
         m.d.comb += self.samples.ready.eq(here & sampling)
         block = BlockConfig(1, 1, 1, 1, mode="sampling", fraction_bits=config.fraction_bits)
-        half = 1 << (block.noise_shift - 1)
         m.submodules.sigma = rom = memory.Memory(shape=SIGMA_BITS, depth=len(SIGMA), init=SIGMA)
         drawing = delay(m, sampling, 1, "drawing")
         samples = delay(m, self.samples.payload, 1, "samples")
@@ -240,6 +239,8 @@ class Heads(wiring.Component):
             m.d.sync += sample.eq(Mux(drawing, samples[lane], 0))
             product = delay(m, delay(m, sigma.data, 1, f"sigma_{lane}") * sample, 1, f"product_{lane}")
             noise = Signal(shape_of(block.noise_format), name=f"noise_{lane}", reset_less=True)
-            m.d.sync += noise.eq(means[lane] + ((product + half) >> block.noise_shift))
+            # mean + round_shift(product, shift), with the rounding's half in the place below the mean.
+            mean_and_half = Cat(Const(1, 1), means[lane]).as_signed()
+            m.d.sync += noise.eq((mean_and_half + (product >> (block.noise_shift - 1))) >> 1)
             noises.append(noise)
         return noises

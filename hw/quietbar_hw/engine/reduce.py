@@ -115,7 +115,7 @@ class Reduce(wiring.Component):
         # Sums.
         row = weights_in(weights.row, lanes * group)
         age = PRODUCT_LATENCY + len(tree_levels(lanes))
-        first = delay(m, beat == 0, age, "first")
+        ends_sum = delay(m, last_beat, age, "ends_sum")
         summed = delay(m, going, age, "going", reset_less=False)
         last = delay(m, launch, age, "launch", reset_less=False)
         rows = config.hidden_rows * parts
@@ -124,7 +124,7 @@ class Reduce(wiring.Component):
         for output in range(group):
             products = products_of(m, values, row[output * lanes :][:lanes], f"product_{output}")
             total = accumulated(m, add_up(m, products, f"output_{output}"), stage, f"output_{output}",
-                                first=first, going=summed)  # fmt: skip
+                                last=ends_sum, going=summed)  # fmt: skip
             with m.If(last):
                 m.d.sync += totals[output].eq(total)
         group_row = (fields.hidden + turn)[: len(fields.hidden)]

@@ -36,13 +36,16 @@ def weights_in(row: Value, count: int) -> list[Value]:
     return [row.word_select(place, 8).as_signed() for place in range(count)]
 
 
-def accumulated(m: Module, part: Value, stage: Stage, name: str, *, first: Value, going: Value) -> Value:
-    """``part`` added up from the ``first`` one on, the present one included."""
+def accumulated(m: Module, part: Value, stage: Stage, name: str, *, last: Value, going: Value) -> Value:
+    """``part`` added up from the one behind the ``last`` one on, the present one included.
+
+    The sum is cleared behind its last part, not left out with the first: registers have a reset, adders none.
+    """
     accumulator = shape_of(stage.accumulator)
-    running, total = (Signal(accumulator, name=f"{name}_{kind}", reset_less=True) for kind in ("running", "total"))
-    m.d.comb += total.eq(part + Mux(first, 0, running))
+    running, total = (Signal(accumulator, name=f"{name}_{kind}") for kind in ("running", "total"))
+    m.d.comb += total.eq(part + running)
     with m.If(going):
-        m.d.sync += running.eq(total)
+        m.d.sync += running.eq(Mux(last, 0, total))
     return total
 
 

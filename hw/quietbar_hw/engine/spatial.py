@@ -248,7 +248,7 @@ class Spatial(wiring.Component):
         row = weights_in(weights.row, WINDOW * count * outputs)
 
         age = PRODUCT_LATENCY + _sum_levels(config)
-        first = delay(m, group == 0, age, "first")
+        ends_sum = delay(m, group == fields.last_group, age, "ends_sum")
         summed = delay(m, going, age, "going", reset_less=False)
         last = delay(m, launch, age, "launch", reset_less=False)
         by_channel = delay(m, depthwise, age, "depthwise")
@@ -270,7 +270,7 @@ class Spatial(wiring.Component):
                 ]
             if config.dense:
                 total = accumulated(m, add_up(m, channels, f"output_{output}"), stage, f"output_{output}",
-                                    first=first, going=summed)  # fmt: skip
+                                    last=ends_sum, going=summed)  # fmt: skip
                 with m.If(last & ~by_channel):
                     m.d.sync += totals[output].eq(total)
         if config.depthwise:
