@@ -19,7 +19,7 @@ from quietbar.integer import Bundle
 from quietbar.integer.block import FRAME_HIGH, check_activations
 from quietbar.integer.engine import seed_writes
 from quietbar.integer.image import EngineImage, engine_image
-from quietbar_hw.engine.driver import EngineDriver
+from quietbar_hw.engine.driver import EngineDriver, from_beats, to_beats
 from quietbar_hw.engine.timing import predict
 from quietbar_hw.registers.driver import BusError
 
@@ -70,19 +70,12 @@ class BulkBus:
 
 def to_engine_beats(frames: Tensor, descriptor: Descriptor, engine: EngineConfig) -> Bytes:
     """8-bit frames [N, C, H, W] as beats of the engine's lanes; channels that only fill up the last beat are 0."""
-    elements = np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy()).view(np.uint8)
-    short = beats_of(engine, descriptor.block) * engine.lanes - descriptor.block.channels
-    if short:
-        elements = np.pad(elements, ((0, 0), (0, 0), (0, 0), (0, short)))
-    return elements.reshape(-1, engine.lanes)
+    return to_beats(frames.numpy(), descriptor, engine)
 
 
 def from_engine_beats(beats: Bytes, descriptor: Descriptor, engine: EngineConfig) -> Tensor:
     """The inverse of :func:`to_engine_beats`: int8 or uint8 [N, C, H, W]."""
-    block = descriptor.block
-    elements = beats.view(np.int8 if block.signed else np.uint8)
-    padded = elements.reshape(-1, block.height, block.width, beats_of(engine, block) * engine.lanes)
-    return torch.from_numpy(padded[..., : block.channels]).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(from_beats(beats, descriptor, engine))
 
 
 class RTLEngine:

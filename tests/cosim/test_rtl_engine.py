@@ -1,5 +1,7 @@
 """The engine's RTL as modules: all blocks of a bundle in one engine, the reference's integers bit for bit."""
 
+import contextlib
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ from quietbar_cosim.blocks import random_frames
 from quietbar_cosim.engine import BulkBus, RTLEngine, open_engine, to_engine_beats
 from quietbar_cosim.rules import StreamError
 from quietbar_hw.engine.driver import EngineDriver, EngineStuck
-from quietbar_hw.registers.driver import BusError
+from quietbar_hw.registers.driver import BusError, SerialBus
 
 ENGINE = EngineConfig(
     lanes=2, group=2, channels=8, hidden=4, height=6, width=6, blocks=4, matrix_rows=32, window_rows=32, hidden_rows=8,
@@ -127,6 +129,67 @@ def test_the_memory_of_a_running_engine_is_refused_by_name(opened):
     with pytest.raises(QuietbarError, match="PARAMETER_RANGE"):
         driver.write([(ENGINE.address(Section.REDUCE), 0x80)])
     driver.write([(ENGINE.address(Section.REDUCE), 0x81)])
+
+
+class Bridge:
+    """The far end of a serial line: takes UARTBone's messages to a bus, and says nothing of what the bus refuses."""
+
+    def __init__(self, bus):
+        self.bus, self.came, self.answers = bus, b"", b""
+
+    def write(self, data):
+        self.came += data
+        while self.came and len(self.came) >= (10 if self.came[0] == 1 else 6):
+            (command, count), address = self.came[:2], int.from_bytes(self.came[2:6], "big") * 4
+            assert count == 1
+            if command == 1:
+                with contextlib.suppress(BusError):
+                    self.bus.write(address - BASE, int.from_bytes(self.came[6:10], "big"))
+                self.came = self.came[10:]
+            else:
+                self.answers += self.bus.read(address - BASE).to_bytes(4, "big")
+                self.came = self.came[6:]
+
+    def read(self, size):
+        """As a line does: what is there, but never all at once."""
+        size = min(size, 3)
+        answer, self.answers = self.answers[:size], self.answers[size:]
+        return answer
+
+
+BASE = 0x4000_0000
+
+
+def test_the_same_driver_works_over_a_serial_bridge(engine, bundle):
+    simulator, _ = open_engine(engine.design, engine.image)
+    driver = EngineDriver(SerialBus(Bridge(BulkBus(simulator)), BASE), ENGINE)
+    driver.stop()
+    with pytest.raises(QuietbarError, match="the engine refused words of its memory: PARAMETER_RANGE"):
+        driver.write([(ENGINE.address(Section.REDUCE), 0x80)])
+    assert not driver.errors(), "told, and cleared"
+    driver.load(engine.image.writes)
+    frames = random_frames(BLOCKS["mean"], 5, seed=1)
+    denoised, _ = engine._run("mean", frames, 0, 0, simulator, driver)
+    simulator.close()
+    assert torch.equal(denoised, bundle.run("mean", frames))
+
+
+def test_a_serial_line_that_falls_silent_is_a_bus_error():
+    class Silent:
+        def write(self, data):
+            pass
+
+        def read(self, size):
+            return b""
+
+    with pytest.raises(BusError, match="read of 0x40: 0 of 4 bytes came"):
+        SerialBus(Silent()).read(0x40)
+
+
+def test_frames_without_streams_are_refused(opened, engine):
+    frames = random_frames(BLOCKS["mean"], 1, 5).numpy()
+    with pytest.raises(QuietbarError, match="made without streams"):
+        opened[1].denoise(engine.image.taps["mean"], 0, frames)
 
 
 def test_an_engine_that_cannot_let_go_of_its_frames_is_told(engine, opened):

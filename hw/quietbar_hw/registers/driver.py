@@ -64,6 +64,50 @@ class MappedBus:
         self._memory.close()
 
 
+class Port(Protocol):
+    """A serial line: pyserial's ``Serial``, or anything with these two."""
+
+    def write(self, data: bytes) -> Any:
+        """Send all of it."""
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; fewer than ``size`` where no more come in time."""
+
+
+class SerialBus:
+    """A device behind a bridge from a serial line to its bus, such as LiteX' UARTBone, whose messages these are.
+
+    A message is a command, 1 to write and 2 to read; the number of words, here always 1; the address of the word, 32
+    bits, the high byte first; and the word, likewise, which a read gets as its answer. Writes are not answered, so a
+    refused one is not told: a device that refuses words must say so in a register.
+
+    Args:
+        port: the line.
+        base: byte address of the map on the bridge's bus.
+    """
+
+    def __init__(self, port: Port, base: int = 0) -> None:
+        self._port, self._base = port, base
+
+    def read(self, address: int) -> int:
+        """The word at ``address``; raises BusError where no answer comes."""
+        self._port.write(bytes([2, 1]) + self._place(address))
+        answer = b""
+        while len(answer) < 4:
+            more = self._port.read(4 - len(answer))
+            if not more:
+                raise BusError(f"read of {address:#x}: {len(answer)} of 4 bytes came")
+            answer += more
+        return int.from_bytes(answer, "big")
+
+    def write(self, address: int, value: int) -> None:
+        """Write the word at ``address``."""
+        self._port.write(bytes([1, 1]) + self._place(address) + value.to_bytes(4, "big"))
+
+    def _place(self, address: int) -> bytes:
+        return ((self._base + address) >> 2).to_bytes(4, "big")
+
+
 class FieldTable(NamedTuple):
     """A field: its lowest bit, how many bits, and its value after a reset (None where hardware drives it)."""
 
