@@ -9,7 +9,8 @@ from itertools import repeat
 from quietbar.contract import BlockConfig, require_integer
 from quietbar.contract.engine import EngineConfig
 
-from .timing import Prediction, StageCycles, predict
+from .cycle_model import StageCycles
+from .timing import Prediction, predict
 
 ITEMS = ("fill", "drain", "edge", "stall", "imbalance", "padding")
 """Of losses. Fill: nothing has come yet. Drain: a stage's work is done, those behind it go on. Edge: the first column

@@ -240,12 +240,13 @@ class Spatial(wiring.Component):
         """Windows times weights, summed up and requantised."""
         config, stage = self.config, self.config.stage("spatial")
         count, parts, outputs = config.group, config.parts, config.outputs
+        multipliers = config.multipliers_of("spatial")
         m.submodules.weights = weights = RowMemory(
-            config, Section.SPATIAL, config.window_rows, weight_words(WINDOW * count * outputs)
+            config, Section.SPATIAL, config.window_rows, weight_words(multipliers)
         )
         address = delay(m, (fields.window + offset)[: len(fields.window)], 1, "address")
         m.d.comb += [weights.store.eq(self.store), weights.address.eq(address)]
-        row = weights_in(weights.row, WINDOW * count * outputs)
+        row = weights_in(weights.row, multipliers)
 
         age = PRODUCT_LATENCY + _sum_levels(config)
         ends_sum = delay(m, group == fields.last_group, age, "ends_sum")
@@ -256,7 +257,7 @@ class Spatial(wiring.Component):
             config, Section.SPATIAL_SCALE, stage, count, outputs, config.hidden_rows * parts
         )
         totals = Signal(scale.totals.shape(), reset_less=True)
-        for output in range(outputs):
+        for output in range(outputs if config.dense else 1):
             channels = []
             for channel in range(count):
                 values = [window[place][channel] for place in range(WINDOW)]

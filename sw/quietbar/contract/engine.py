@@ -8,7 +8,8 @@ powers of two:
 
     reduce      takes ``lanes`` channels a cycle for ``group`` hidden channels: ``lanes * group`` multipliers
     spatial     takes the 3x3 windows of ``group`` hidden channels a cycle; dense: for ``outputs`` outputs, depthwise:
-                one output for each of the channels: ``9 * group * outputs`` multipliers
+                one output for each of the channels: ``9 * group * outputs`` multipliers, ``9 * group`` where there is
+                no dense stage
     heads       take ``group`` hidden channels a cycle for ``lanes`` channels: ``lanes * group`` multipliers a head
 
 All stages of a dense block take the same number of cycles where ``channels / hidden = lanes / outputs``.
@@ -50,7 +51,8 @@ class Section(enum.IntEnum):
 
     - ``REDUCE``: ``group`` outputs by ``lanes`` inputs; rows in order (group of outputs, beat of inputs).
     - ``SPATIAL``: dense, ``outputs`` outputs by ``group`` channels by 9 places of the window; rows in order (outputs,
-      group of channels). Depthwise, ``group`` channels by 9 places; rows in order of groups.
+      group of channels). Depthwise, ``group`` channels by 9 places, the rest of the row unused; rows in order of
+      groups.
     - ``MEAN``, ``LOG_SIGMA``: ``lanes`` outputs by ``group`` inputs; rows in order (beat of outputs, group of inputs).
 
     Requantisation, two words an output. A row of ``REDUCE_SCALE`` and ``SPATIAL_SCALE`` holds ``group`` outputs, one of
@@ -249,7 +251,9 @@ class EngineConfig:
 
     def multipliers_of(self, name: str) -> int:
         """8 x 8 bit multipliers of a stage."""
-        return WINDOW * self.group * self.outputs if name == "spatial" else self.lanes * self.group
+        if name == "spatial":
+            return WINDOW * self.group * (self.outputs if self.dense else 1)
+        return self.lanes * self.group
 
     @property
     def multipliers(self) -> int:
