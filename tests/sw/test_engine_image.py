@@ -12,7 +12,7 @@ from quietbar.contract.engine import EngineConfig, Section, place
 from quietbar.contract.errors import QuietbarError
 from quietbar.integer import Bundle, IntegerTap, Scales, random_parameters
 from quietbar.integer.engine import block_writes
-from quietbar.integer.image import HEADER, MANIFEST, WORDS, engine_image, fitting, load_image
+from quietbar.integer.image import HEADER, HEX, MANIFEST, WORDS, engine_image, fitting, load_image
 
 ENGINE = EngineConfig(
     lanes=2, group=2, channels=8, hidden=4, height=6, width=6, blocks=3, matrix_rows=16, window_rows=16, hidden_rows=4,
@@ -59,8 +59,14 @@ def test_stored_and_read_back_it_is_the_same_and_so_are_its_bytes(image, tmp_pat
     image.save(tmp_path / "a")
     assert load_image(tmp_path / "a") == image
     load_image(tmp_path / "a").save(tmp_path / "b")
-    for name in (MANIFEST, WORDS, HEADER):
+    for name in (MANIFEST, WORDS, HEX, HEADER):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_its_hex_has_the_words_of_its_binary(image, tmp_path):
+    image.save(tmp_path)
+    words = [int(line, 16) for line in (tmp_path / HEX).read_text().split()]
+    assert b"".join(word.to_bytes(4, "little") for word in words) == (tmp_path / WORDS).read_bytes()
 
 
 @pytest.mark.parametrize("place_of_flip", [0, 7, -1])

@@ -20,7 +20,7 @@ from .bundle import Bundle
 from .engine import Write, block_writes
 
 FORMAT = 1
-MANIFEST, WORDS, HEADER = "engine-image.json", "engine-image.bin", "engine_image.h"
+MANIFEST, WORDS, HEX, HEADER = "engine-image.json", "engine-image.bin", "engine-image.hex", "engine_image.h"
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,15 @@ class EngineImage:
         text = ",\n    ".join(rows)
         return _C_HEADER.format(blocks="\n".join(blocks), count=len(words), words=text)
 
+    def hex_text(self) -> str:
+        """The packed segments as Verilog's ``$readmemh`` reads them, one word a line."""
+        return "".join(f"{word:08x}\n" for word in self.packed().tolist())
+
     def save(self, folder: Path | str) -> Path:
-        """Write manifest, binary and C header to ``folder``, the manifest last; its path. Same image, same bytes."""
+        """Write manifest, binary, hex and C header to ``folder``, the manifest last; its path.
+
+        The same image makes the same bytes.
+        """
         folder = Path(folder)
         content = self.packed().tobytes()
         manifest = {
@@ -89,6 +96,7 @@ class EngineImage:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         write_atomically(folder / WORDS, content)
+        write_atomically(folder / HEX, self.hex_text())
         write_atomically(folder / HEADER, self.c_text())
         write_atomically(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         return folder / MANIFEST
