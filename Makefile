@@ -14,7 +14,7 @@ export AMARANTH_USE_YOSYS := builtin
 export QUIETBAR_TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-slow lint verilog cosim cosim-mixed accuracy synth mutants bench gaussian-report docs clean
+.PHONY: help setup doctor demo test test-slow lint verilog cosim cosim-mixed accuracy synth mutants coverage status bench gaussian-report docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    make \1\t\2/p' Makefile | expand -t 20
@@ -58,6 +58,12 @@ synth: setup ## synthesise, place and time the watched designs, and compare with
 
 mutants: setup ## plant faults in the RTL and see which bench or proof catches each; MUTANTS="resize --count 4"; resumes
 	@$(BIN)/quietbar mutate --jobs $(JOBS) $(MUTANTS)
+
+coverage: setup ## lines and toggles of the Verilog that the benches of each part cover
+	@$(BIN)/quietbar coverage
+
+status: setup ## what the tools recorded of each block: specified, linted, simulated, covered, proven, synthesised
+	@$(BIN)/quietbar status
 
 bench: setup ## speed of everything on this machine; BENCH="--sections analog" for a part
 	@$(BIN)/python tools/benchmark.py $(BENCH)

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,6 +128,24 @@ BULK = Flavor(
 )
 
 
+COVERAGE = "QUIETBAR_COVERAGE"
+"""The environment variable that names the folder to which simulators write what they covered; unset, none counts it."""
+
+
+def coverage_folder() -> Path | None:
+    """Where simulators write which lines and toggles they covered."""
+    named = os.environ.get(COVERAGE)
+    return None if named is None else Path(named)
+
+
+def _flavor(kind: Flavor) -> Flavor:
+    """The kind of simulator, or that which also counts what it covers."""
+    if coverage_folder() is None:
+        return kind
+    counting = (*kind.verilating, "--coverage-line", "--coverage-toggle")
+    return replace(kind, name=f"{kind.name}-coverage", verilating=counting, runtime=(*kind.runtime, "verilated_cov.o"))
+
+
 def cocotb_program(design: Design) -> Path:
     """The simulator that cocotb drives, as a program named after the top; built unless an equal one exists.
 
@@ -142,12 +160,14 @@ def cocotb_program(design: Design) -> Path:
     linking = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
     ports = "\n".join(f'public_flat_rw -module "{design.top}" -var "{name}"' for name in design.ports)
 
+    flavor = _flavor(COCOTB)
+
     def build(folder: Path) -> None:
         (folder / "public.vlt").write_text(f"`verilator_config\n{ports}\n")
-        _verilate(design, folder, COCOTB, ["-LDFLAGS", linking, "-o", design.top, "public.vlt", str(main)])
+        _verilate(design, folder, flavor, ["-LDFLAGS", linking, "-o", design.top, "public.vlt", str(main)])
         shutil.move(folder / "objects" / design.top, folder / design.top)
 
-    return _cached(COCOTB, design, [linking, ports, main.read_text()], build) / design.top
+    return _cached(flavor, design, [linking, ports, main.read_text()], build) / design.top
 
 
 def shared_library(design: Design) -> Path:
@@ -157,18 +177,18 @@ def shared_library(design: Design) -> Path:
         MissingToolError: there is no Verilator, compiler or make that will do.
         BuildError: Verilator or the compiler refused the design.
     """
-    compiling = ["-std=c++20", "-O3", "-fPIC", "-shared", "-pthread"]
+    flavor, compiling = _flavor(BULK), ["-std=c++20", "-O3", "-fPIC", "-shared", "-pthread"]
 
     def build(folder: Path) -> None:
         (folder / "ports.h").write_text(_port_header(design))
-        _verilate(design, folder, BULK, [])
+        _verilate(design, folder, flavor, [])
         objects, include = folder / "objects", _verilator_root() / "include"
         places = [f"-I{folder}", f"-I{objects}", f"-isystem{include}", f"-isystem{include / 'vltstd'}"]
         inputs = [str(HARNESS), str(objects / "libVtop.a"), str(objects / "libverilated.a")]
         compiler = str(toolchain.compiler().require())
         _call([compiler, *compiling, *places, "-o", "library.so", *inputs], folder)
 
-    return _cached(BULK, design, [*compiling, HARNESS.read_text(), _port_header(design)], build) / "library.so"
+    return _cached(flavor, design, [*compiling, HARNESS.read_text(), _port_header(design)], build) / "library.so"
 
 
 def _port_header(design: Design) -> str:
@@ -185,6 +205,7 @@ def _port_header(design: Design) -> str:
     lines.append(f"#define HAS_ERROR {int(design.has('error'))}")
     lines.append(f"#define HAS_REGISTERS {int(design.has('s_axil_awvalid'))}")
     lines.append(f"#define HAS_FAULT {int(design.has('fault'))}")
+    lines.append(f"#define HAS_COVERAGE {int(coverage_folder() is not None)}")
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import uuid
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from quietbar.contract.errors import require, require_integer
 
-from .build import Design, shared_library
+from .build import Design, coverage_folder, shared_library
 from .planting import chosen_fault
 from .rules import StreamError
 from .stalls import KINDS, NO_STALLS, Stalls
@@ -204,7 +205,11 @@ class Simulator:
         return Run(output, self._library.quietbar_bare(self._instance, ctypes.byref(request)), 0)
 
     def close(self) -> None:
-        """Free the instance."""
+        """Free the instance; what it covered is written where it was built to count that."""
+        folder = coverage_folder()
+        if folder is not None and self._instance is not None:
+            path = folder / f"bulk-{uuid.uuid4().hex}.dat"
+            self._library.quietbar_write_coverage(self._instance, str(path).encode())
         self._instance = None
         self._free()
 
@@ -239,6 +244,8 @@ def _load(path: Path) -> Any:
     library.quietbar_close.restype = None
     library.quietbar_plant.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
     library.quietbar_plant.restype = None
+    library.quietbar_write_coverage.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+    library.quietbar_write_coverage.restype = None
     library.quietbar_run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
     library.quietbar_run.restype = None
     library.quietbar_access.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64)

@@ -14,7 +14,7 @@ import numpy as np
 
 from quietbar.contract.errors import QuietbarError, require
 
-from .build import Design, build_root, cocotb_program
+from .build import Design, build_root, cocotb_program, coverage_folder
 from .bulk import PATIENCE, Simulator
 from .vectors import Job, Run
 
@@ -81,6 +81,9 @@ def run_bench(design: Design, module: str, folder: Path, seed: int = 1, settings
             raise BenchFailure(
                 f"{module} on {design.top}: the simulator left with status {exit_.code}; see {log}"
             ) from None
+    covered, into = folder / "coverage.dat", coverage_folder()
+    if into is not None and covered.is_file():
+        shutil.move(covered, into / f"cocotb-{folder.name}.dat")
     if not results.is_file():
         raise BenchFailure(f"{module} on {design.top}: no test ran; see {log}")
     cases = list(ElementTree.parse(results).iter("testcase"))

@@ -82,6 +82,8 @@ COMMANDS = {
     "synth": Command("quietbar_cosim.commands.synth", "count the resources of the Verilog with Yosys"),
     "estimate": Command("quietbar.commands.estimate", "estimate energy, latency and area of a network on analog tiles"),
     "mutate": Command("quietbar_cosim.commands.mutate", "plant faults in the RTL and see which bench catches each"),
+    "coverage": Command("quietbar_cosim.commands.coverage", "count what the benches of each part cover"),
+    "status": Command("quietbar_cosim.commands.status", "show what the tools recorded of each block of the hardware"),
     "report": Command("quietbar.commands.report", "write the report of a finished run"),
     "replay": Command("quietbar_cosim.commands.replay", "run one mismatch again"),
     "gaussian-report": Command("quietbar.commands.gaussian_report", "measure how normal a Gaussian source is"),

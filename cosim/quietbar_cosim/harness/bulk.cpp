@@ -14,6 +14,9 @@
 
 #include "ports.h"
 #include "verilated.h"
+#if HAS_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 namespace {
 
@@ -150,6 +153,13 @@ class Simulator {
         outcome = Outcome{};
         if (request.reset_cycles) reset(request.reset_cycles);
         if (configure(request, outcome)) stream(request, outcome);
+    }
+
+    // Writes what the run covered, where the model was built to count it.
+    void write_coverage([[maybe_unused]] const char* path) {
+#if HAS_COVERAGE
+        context_->coveragep()->write(path);
+#endif
     }
 
     // Accesses one after the other up to the first that is refused or not answered; how many were fine.
@@ -399,6 +409,10 @@ void* quietbar_open() { return new Simulator; }
 void quietbar_close(void* simulator) { delete static_cast<Simulator*>(simulator); }
 
 void quietbar_plant(void* simulator, uint32_t fault) { static_cast<Simulator*>(simulator)->plant(fault); }
+
+void quietbar_write_coverage(void* simulator, const char* path) {
+    static_cast<Simulator*>(simulator)->write_coverage(path);
+}
 
 void quietbar_run(void* simulator, const Request* request, Outcome* outcome) {
     static_cast<Simulator*>(simulator)->run(*request, *outcome);

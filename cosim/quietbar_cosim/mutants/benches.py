@@ -41,11 +41,17 @@ class Bench:
         name: of the column of the kill table.
         identity: a text that changes with anything that the bench does.
         run: it.
+        compared: how much it holds to the reference, in ``unit``.
+        random: of that, under stalls at random.
+        unit: bits, beats or checks.
     """
 
     name: str
     identity: str
     run: Callable[[Planted], None]
+    compared: int = 0
+    random: int = 0
+    unit: str = "bits"
 
 
 def planted_part(component: Any, design: PlantedDesign) -> Planted:
@@ -61,7 +67,7 @@ def bulk(jobs: Sequence[Job]) -> Bench:
         for job, found in zip(chosen, run_bulk(planted.verilog, chosen, PATIENCE), strict=True):
             _compare(planted.verilog, job, found)
 
-    return Bench("bulk", _identity(chosen), run)
+    return Bench("bulk", _identity(chosen), run, *_bits(chosen))
 
 
 def cocotb(jobs: Sequence[Job]) -> Bench:
@@ -71,7 +77,7 @@ def cocotb(jobs: Sequence[Job]) -> Bench:
         for job, found in zip(jobs, run_cocotb(planted.verilog, jobs), strict=True):
             _compare(planted.verilog, job, found)
 
-    return Bench("cocotb", _identity(jobs), run)
+    return Bench("cocotb", _identity(jobs), run, *_bits(jobs))
 
 
 def proof(harness: Callable[[Any], Any], method: Method, depth: int) -> Bench:
@@ -91,6 +97,12 @@ def _compare(design: Design, job: Job, found: Run) -> None:
     comparison = case.compare(found)
     if not comparison.equal:
         raise MismatchError(comparison, case.report(comparison))
+
+
+def _bits(jobs: Sequence[Job]) -> tuple[int, int]:
+    """Output bits that are compared, and those under stalls at random."""
+    stalled = [job for job in jobs if job.scenario.output_stalls.kind in ("random", "bursty")]
+    return sum(job.vectors.bits for job in jobs), sum(job.vectors.bits for job in stalled)
 
 
 def _identity(jobs: Sequence[Job]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterable
 from itertools import chain
@@ -10,12 +11,17 @@ import numpy as np
 
 from quietbar.contract import QuietbarError
 from quietbar.contract.engine import EngineConfig
+from quietbar.files import write_atomically
 from quietbar_hw.engine.driver import EngineDriver
 from quietbar_hw.registers import RegisterMap
+from quietbar_hw.registers.checks import checks
 
+from ..build import coverage_folder
 from ..bulk import Bytes, Simulator
+from ..coverage import Coverage
 from ..engine import BulkBus
 from ..engine_checks import check, observe
+from ..engine_coverage import REQUIRED, collect
 from ..engine_sessions import random_session
 from ..engines import Beat, EngineCase, random_blocks
 from ..registers import check_design
@@ -25,6 +31,8 @@ from .benches import PATIENCE, Bench, Planted
 FRAMES = 3
 """Of each resident block, one after the other."""
 STALLED = 0.3
+FUNCTIONAL = "functional.json"
+"""Where a session under coverage leaves the bins that it hit: group, name, hits."""
 
 
 def engine_frames(engine: EngineConfig, seed: int) -> Bench:
@@ -53,7 +61,8 @@ def engine_frames(engine: EngineConfig, seed: int) -> Bench:
                     beat = int(np.flatnonzero((found != wanted).any(axis=1))[0])
                     raise QuietbarError(f"block {block}: beat {beat} is {found[beat]}, must be {wanted[beat]}")
 
-    return Bench("bulk", f"frames {engine} {seed} {FRAMES} {STALLED}", run)
+    bits = 8 * engine.lanes * sum(map(len, expected))
+    return Bench("bulk", f"frames {engine} {seed} {FRAMES} {STALLED}", run, bits, bits)
 
 
 def _bytes(beats: Iterable[Beat], engine: EngineConfig) -> Bytes:
@@ -66,9 +75,16 @@ def engine_session(engine: EngineConfig, seed: int) -> Bench:
     session = random_session(seed, segments=7, engine=engine)
 
     def run(planted: Planted) -> None:
-        check(session, observe(session, planted.verilog))
+        observations = observe(session, planted.verilog)
+        check(session, observations)
+        folder = coverage_folder()
+        if folder is not None:
+            coverage = Coverage(REQUIRED)
+            collect(coverage, session, observations)
+            write_atomically(folder / FUNCTIONAL, json.dumps([[*note, hits] for note, hits in coverage.hits.items()]))
 
-    return Bench("cocotb", f"session {engine} {seed}", run)
+    beats = sum(len(step.expected["beats"]) for step in session.steps if step.do == "traffic")
+    return Bench("cocotb", f"session {engine} {seed}", run, beats, beats, "beats")
 
 
 def register_checks(registers: RegisterMap, seed: int) -> Bench:
@@ -78,4 +94,5 @@ def register_checks(registers: RegisterMap, seed: int) -> Bench:
         for stall in (0.0, 0.5):
             check_design(planted.verilog, registers, windows=False, stall=stall, seed=seed)
 
-    return Bench("cocotb", f"checks {registers} {seed}", run)
+    count = len(checks(registers, seed, windows=False))
+    return Bench("cocotb", f"checks {registers} {seed}", run, 2 * count, count, "checks")
