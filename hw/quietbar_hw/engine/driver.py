@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from quietbar.contract.engine import COUNTERS, Descriptor, EngineConfig, EngineError, beats_of
 from quietbar.contract.errors import QuietbarError, require
+from quietbar.contract.memory import segments
 
 from ..registers.driver import Bus, BusError
 from ..registers.engine import engine_map
@@ -106,11 +107,11 @@ class EngineDriver:
         """
         memory = self.device.memory
         self.device.errors.write_value(int(REFUSALS))
-        for address, word in writes:
+        for first, words in segments(writes):
             try:
-                memory[address] = word
+                memory[first : first + len(words)] = words
             except BusError as error:
-                causes = _names(self.take_errors())
+                causes, word, address = _names(self.take_errors()), words[error.written], first + error.written
                 raise QuietbarError(f"the engine refused {word:#010x} at word {address:#x}: {causes}") from error
         refused = self.errors() & REFUSALS
         if refused:

@@ -27,9 +27,20 @@ class Bus(Protocol):
     def write(self, address: int, value: int) -> None:
         """Write the word at ``address``; raises BusError where the device refuses."""
 
+    # A bus that a write at a time would be slow on has this too, and it is used where words are consecutive:
+    # def write_words(self, address: int, words: Sequence[int]) -> None
+
 
 class BusError(Exception):
-    """The device answered an access with an error."""
+    """The device answered an access with an error.
+
+    Attributes:
+        written: words before it that were taken, of those written together.
+    """
+
+    def __init__(self, message: str, written: int = 0) -> None:
+        super().__init__(message)
+        self.written = written
 
 
 class MappedBus:
@@ -234,8 +245,16 @@ class WindowView:
         words, values = range(*place.indices(len(self))), list(value)
         if len(words) != len(values):
             raise ValueError(f"{self._name}: {len(values)} values for {len(words)} words")
-        for word, each in zip(words, values, strict=True):
-            self._bus.write(self._address(word), each)
+        write_words = getattr(self._bus, "write_words", None)
+        if words and words.step == 1 and write_words is not None:
+            write_words(self._address(words[0]), values)
+            return
+        for count, (word, each) in enumerate(zip(words, values, strict=True)):
+            try:
+                self._bus.write(self._address(word), each)
+            except BusError as error:
+                error.written = count
+                raise
 
     def __iter__(self) -> Iterator[int]:
         return iter(self[:])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quietbar.files import write_atomically
 
-RESULT = "result.json"
+RESULT, LOCK = "result.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class RunFolder:
         after: tuple[StageResult, ...],
         compute: Callable[[Path], dict[str, Any]],
     ) -> StageResult:
-        """The stage's result: read where it is there, computed where it is not.
+        """The stage's result: read where it is there, awaited where another run computes it, else computed.
 
         Args:
             name: of the stage and its folder.
@@ -73,12 +75,24 @@ class RunFolder:
         key = _key(name, settings, after)
         folder = self.root / f"{name}-{key}"
         result = folder / RESULT
-        self.announce(f"{name} ...")
         folder.mkdir(parents=True, exist_ok=True)
-        values = compute(folder)
-        record = {"stage": name, "settings": settings, "values": values}
-        write_atomically(result, json.dumps(record, indent=1) + "\n")
+        with _alone(folder):
+            found = self.find(name, settings, after)
+            if found is not None:
+                return found
+            self.announce(f"{name} ...")
+            values = compute(folder)
+            record = {"stage": name, "settings": settings, "values": values}
+            write_atomically(result, json.dumps(record, indent=1) + "\n")
         return StageResult(name, key, folder, json.loads(json.dumps(values)))
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a stage's folder for this run alone; the system lets go of it however the process ends."""
+    with open(folder / LOCK, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _key(name: str, settings: dict[str, Any], after: tuple[StageResult, ...]) -> str:

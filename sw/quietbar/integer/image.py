@@ -14,6 +14,7 @@ import numpy as np
 from quietbar.contract.block import BlockConfig
 from quietbar.contract.engine import Descriptor, EngineConfig, place, rows_needed
 from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_choice
+from quietbar.contract.memory import segments
 from quietbar.files import write_atomically
 
 from .bundle import Bundle
@@ -44,16 +45,7 @@ class EngineImage:
 
     def segments(self) -> Iterator[tuple[int, list[int]]]:
         """The writes as runs of words at consecutive addresses: (first word address, words)."""
-        first, words = 0, list[int]()
-        for address, word in self.writes:
-            if words and address == first + len(words):
-                words.append(word)
-                continue
-            if words:
-                yield first, words
-            first, words = address, [word]
-        if words:
-            yield first, words
+        return segments(self.writes)
 
     def packed(self) -> np.ndarray[Any, np.dtype[np.uint32]]:
         """The segments as one array, uint32: word address, number of words, words; and so on."""
