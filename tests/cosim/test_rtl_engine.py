@@ -169,7 +169,7 @@ def test_the_same_driver_works_over_a_serial_bridge(engine, bundle):
     assert not driver.errors(), "told, and cleared"
     driver.load(engine.image.writes)
     frames = random_frames(BLOCKS["mean"], 5, seed=1)
-    denoised, _ = engine._run("mean", frames, 0, 0, simulator, driver)
+    denoised, *_ = engine._run("mean", frames, 0, 0, simulator, driver)
     simulator.close()
     assert torch.equal(denoised, bundle.run("mean", frames))
 
