@@ -99,12 +99,14 @@ class TestVGG:
 class TestCreate:
     @pytest.mark.parametrize("name", models.NAMES)
     def test_gives_every_network_by_its_name(self, name: str) -> None:
-        shapes = {"digits": (1, 8, 8), "small-gray": (1, 28, 28)}
+        shapes = {"digits": (1, 8, 8), "small-gray": (1, 28, 28), "efficientnet-lite0": (3, 224, 224)}
         inputs = torch.zeros(2, *shapes.get(name, (3, 32, 32)))
         assert models.create(name, classes=7).eval()(inputs).shape == (2, 7)
 
     def test_lists_the_names_for_an_unknown_one(self) -> None:
-        with pytest.raises(ConfigurationError, match="model = 'resnet18': must be one of 'digits', 'resnet20'"):
+        with pytest.raises(
+            ConfigurationError, match="model = 'resnet18': must be one of 'digits', 'efficientnet-lite0', 'resnet20'"
+        ):
             models.create("resnet18")
 
     @pytest.mark.parametrize("name", ["digits", "resnet20"])
@@ -214,7 +216,9 @@ class TestPretrained:
             models.read_weights(tmp_path / "some.th")
 
     def test_unknown_network_is_refused(self) -> None:
-        with pytest.raises(ConfigurationError, match="pretrained = 'resnet110': must be one of 'resnet20', 'resnet32'"):
+        with pytest.raises(
+            ConfigurationError, match="pretrained = 'resnet110': must be one of 'efficientnet-lite0', 'resnet20'"
+        ):
             models.load_pretrained("resnet110")
 
     def test_published_names_end_in_the_first_digits_of_their_checksums(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from quietbar.contract.errors import require_choice
 
-from . import cifar10, digits, fashion_mnist
+from . import cifar10, digits, fashion_mnist, imagenet_sample
 from .augmentation import crop_and_flip
 from .batches import Augmentation, Batches, permutation
 from .dataset import SPLITS, Dataset, Split
@@ -41,6 +41,7 @@ _LOADERS: dict[str, Callable[[int], Dataset]] = {
     "cifar10": cifar10.load,
     "fashion-mnist": fashion_mnist.load,
     "digits-600-test": digits.load_large_test,
+    "imagenet-sample": imagenet_sample.load,
 }
 NAMES = tuple(_LOADERS)
 
@@ -50,7 +51,7 @@ def load(name: str, split_seed: int = 0) -> Dataset:
 
     Args:
         name: one of ``NAMES``: ``digits`` comes with scikit-learn, ``cifar10`` and ``fashion-mnist`` are found or
-            downloaded.
+            downloaded, ``imagenet-sample`` must be there.
         split_seed: tells validation from training images; test images are the same for every seed.
 
     Raises:

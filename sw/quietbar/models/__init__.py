@@ -9,16 +9,20 @@ from quietbar.contract.errors import require_choice
 
 from .accuracy import accuracy, evaluation_mode, kept_modes
 from .digits import DigitsNetwork, digits_network
-from .pretrained import WeightsError, load_pretrained, load_weights, read_weights
+from .efficientnet_lite import NAME as EFFICIENTNET_LITE
+from .efficientnet_lite import EfficientNetLite, load_efficientnet_lite
+from .pretrained import load_pretrained
 from .resnet import DEPTHS, BasicBlock, ResNet, resnet
 from .small import SmallNetwork, small_network
 from .vgg import VGG, VGG_DEPTHS, vgg
+from .weights import WeightsError, load_weights, read_weights
 
 __all__ = [
     "NAMES",
     "VGG",
     "BasicBlock",
     "DigitsNetwork",
+    "EfficientNetLite",
     "ResNet",
     "SmallNetwork",
     "WeightsError",
@@ -27,6 +31,7 @@ __all__ = [
     "digits_network",
     "evaluation_mode",
     "kept_modes",
+    "load_efficientnet_lite",
     "load_pretrained",
     "load_weights",
     "read_weights",
@@ -37,6 +42,7 @@ __all__ = [
 
 _NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "digits": digits_network,
+    EFFICIENTNET_LITE: EfficientNetLite,
     **{f"resnet{depth}": partial(resnet, depth) for depth in DEPTHS},
     "small": small_network,
     "small-gray": partial(small_network, channels=1),
@@ -50,7 +56,8 @@ def create(name: str, classes: int = 10) -> nn.Module:
 
     Args:
         name: one of ``NAMES``: ``digits`` (inputs N x 1 x 8 x 8), ``small`` (N x 3 x H x W), ``small-gray``
-            (N x 1 x H x W), ``resnet20`` to ``resnet56`` or ``vgg11`` to ``vgg16`` (N x 3 x 32 x 32).
+            (N x 1 x H x W), ``efficientnet-lite0`` (N x 3 x 224 x 224), ``resnet20`` to ``resnet56`` or ``vgg11`` to
+            ``vgg16`` (N x 3 x 32 x 32).
         classes: number of class scores.
 
     Raises:

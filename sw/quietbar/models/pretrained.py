@@ -1,28 +1,22 @@
-"""Published weights: found on this machine or downloaded, checked, and put into a network without a name left over."""
+"""Networks with published weights, found on this machine or downloaded, and checked."""
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from quietbar.contract.errors import QuietbarError, require_choice
+from quietbar.contract.errors import require_choice
 from quietbar.data.download import check_file, download
 from quietbar.data.folders import cache_folder, search_folders
 
+from . import efficientnet_lite
 from .resnet import resnet
+from .weights import load_weights, read_weights
 
 FOLDER = "cifar10_resnets"
-
-
-class WeightsError(QuietbarError):
-    """Weights that do not fit the network; the message names what is missing, unknown or of another shape."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Publication:
     def file(self, network: str) -> str:
         """The name of a network's file."""
         files = {name.partition("-")[0]: name for name in self.sha256}
-        require_choice("pretrained", network, tuple(files))
+        require_choice("pretrained", network, (efficientnet_lite.NAME, *files))
         return files[network]
 
 
@@ -56,14 +50,15 @@ OFFICIAL = Publication()
 
 
 def load_pretrained(name: str, publication: Publication = OFFICIAL, folders: Sequence[Path] | None = None) -> nn.Module:
-    """A residual network with the published CIFAR-10 weights, in evaluation mode.
+    """A network with published weights, in evaluation mode.
 
-    Each folder is searched for ``cifar10_resnets/<file>``; where none has it the file is downloaded into the last one.
-    The weights were chosen on the test images by their authors, so their absolute accuracy is slightly optimistic. They
-    were trained on all 50,000 training images: those of quietbar's validation split are not new to them.
+    ``efficientnet-lite0`` has its ImageNet weights from an installed package. The residual networks have CIFAR-10
+    weights: each folder is searched for ``cifar10_resnets/<file>``; where none has it the file is downloaded into the
+    last one. They were chosen on the test images by their authors, so their absolute accuracy is slightly optimistic,
+    and trained on all 50,000 training images: those of quietbar's validation split are not new to them.
 
     Args:
-        name: ``resnet20``, ``resnet32``, ``resnet44`` or ``resnet56``.
+        name: ``efficientnet-lite0``, ``resnet20``, ``resnet32``, ``resnet44`` or ``resnet56``.
         publication: checksums and address of the published files.
         folders: to search; by default the one that ``QUIETBAR_DATA`` names and the user's cache.
 
@@ -72,7 +67,10 @@ def load_pretrained(name: str, publication: Publication = OFFICIAL, folders: Seq
         DamagedFileError: a file is not the published one. Nothing of it was loaded.
         DownloadError: the file had to be downloaded and could not.
         WeightsError: the weights do not fit the network.
+        QuietbarError: the package with the weights is not installed.
     """
+    if name == efficientnet_lite.NAME:
+        return efficientnet_lite.load_efficientnet_lite()
     file = publication.file(name)
     places = search_folders() if folders is None else tuple(folders)
     path = _find(places, file)
@@ -88,45 +86,10 @@ def load_pretrained(name: str, publication: Publication = OFFICIAL, folders: Seq
 
 def at_hand(name: str, folders: Sequence[Path] | None = None) -> bool:
     """Whether a network's weights are on this machine, so that ``load_pretrained`` needs no network."""
+    if name == efficientnet_lite.NAME:
+        return efficientnet_lite.at_hand()
     return _find(search_folders() if folders is None else folders, OFFICIAL.file(name)) is not None
 
 
 def _find(folders: Sequence[Path], file: str) -> Path | None:
     return next((path for folder in folders if (path := folder / FOLDER / file).is_file()), None)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.th`` file by name, without the ``module.`` that training on several GPUs puts in front.
-
-    Raises:
-        WeightsError: not a file of tensors, or no ``state_dict`` in it.
-    """
-    try:
-        content: Any = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} is not a file of PyTorch tensors: {str(error).splitlines()[0]}") from error
-    weights = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise WeightsError(f"{path} has no 'state_dict' of tensors")
-    return {name.removeprefix("module."): value for name, value in weights.items()}
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Put ``weights`` into ``model``; every name and shape must fit, only counters of batches may be missing.
-
-    Raises:
-        WeightsError: naming what does not fit; the model is then as it was.
-    """
-    own = model.state_dict()
-    optional = {name for name in own if name.endswith("num_batches_tracked")}
-    complaints = [f"{name} is missing" for name in own if name not in weights and name not in optional]
-    complaints += [f"{name} is unknown" for name in weights if name not in own]
-    complaints += [
-        f"{name} has shape {tuple(value.shape)}, must be {tuple(own[name].shape)}"
-        for name, value in weights.items()
-        if name in own and value.shape != own[name].shape
-    ]
-    if complaints:
-        shown = "; ".join(complaints[:5]) + (f"; and {len(complaints) - 5} more" if len(complaints) > 5 else "")
-        raise WeightsError(f"{source} does not fit the network: {shown}")
-    model.load_state_dict({**own, **weights})
