@@ -21,15 +21,11 @@ from torch import Tensor
 from quietbar.contract.drift import FIRST_READ_SECONDS, time_of
 from quietbar.contract.errors import require, require_integer, require_number
 from quietbar.experiment.line import SoftwareLine
+from quietbar.experiment.tiles import codes_of, network_on_chip, tiles_of
 from quietbar.files import write_atomically
-from quietbar.integer.tile_export import TileChip, export_tile_network
-from quietbar.integer.tile_network import TileNetwork
-from quietbar.noise import Chip, Variation
+from quietbar.models import accuracy
 
 from .tile_networks import classify
-
-CODES = 255
-"""Highest code of an image's element: its largest value."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +37,12 @@ class Sweep:
         seconds: since programming.
         chips: seeds.
         images: test images, the first so many.
-        gain_mismatch, offset_mismatch: of the columns' converters.
-        stuck_at_zero, stuck_at_full: share of devices.
     """
 
-    sigmas: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4)
+    sigmas: tuple[float, ...] = (0.0, 0.2, 0.4)
     seconds: tuple[float, ...] = (20.0, 86_400.0, 31_536_000.0)
     chips: tuple[int, ...] = (1, 2, 3)
-    images: int = 600
-    gain_mismatch: float = 0.05
-    offset_mismatch: float = 0.05
-    stuck_at_zero: float = 0.0
-    stuck_at_full: float = 0.0
+    images: int = 500
 
     def __post_init__(self) -> None:
         for name in ("sigmas", "seconds", "chips"):
@@ -64,9 +54,10 @@ class Sweep:
             time_of(seconds)
         for chip in self.chips:
             require_integer("sweep.chips", chip, 0, (1 << 63) - 1)
+        for name in ("sigmas", "seconds", "chips"):
+            values = getattr(self, name)
+            require(len(set(values)) == len(values), f"sweep.{name}", values, "different values")
         require_integer("sweep.images", self.images, 1, 1 << 20)
-        for name in ("gain_mismatch", "offset_mismatch", "stuck_at_zero", "stuck_at_full"):
-            require_number(f"sweep.{name}", getattr(self, name), 0, 1)
 
     @property
     def points(self) -> Iterator[tuple[float, float, int, bool]]:
@@ -76,58 +67,52 @@ class Sweep:
             yield sigma, seconds, chip, denoised
 
 
-def codes_of(images: Tensor, largest: float) -> Tensor:
-    """Raw images as codes of eight bits, rounded half upward."""
-    return (images.double() * CODES / largest + 0.5).floor().long()
-
-
-def network_on(line: SoftwareLine, sweep: Sweep, sigma: float, seconds: float, chip: int) -> TileNetwork:
-    """The network of a recipe on a chip; converters calibrated on the recipe's training images."""
-    data = line.data
-    variation = Variation(sigma=sigma, gain_mismatch=sweep.gain_mismatch, offset_mismatch=sweep.offset_mismatch)
-    on = TileChip(
-        Chip(chip, variation),
-        time=time_of(seconds),
-        stuck_at_zero=sweep.stuck_at_zero,
-        stuck_at_full=sweep.stuck_at_full,
-    )
-    images = codes_of(data.train.images[: line.recipe.noise.calibration], data.normalization.largest)
-    return export_tile_network(line.network, images, 1 / CODES, on, line.bundle)
-
-
 def run(line: SoftwareLine, sweep: Sweep, folder: Path) -> Iterator[dict[str, Any]]:
     """The points one by one, computed or read back.
 
     Raises:
         ConfigurationError: there are fewer test images.
     """
-    data = line.data
-    least = len(data.test)
+    tiles_of(line.recipe)
+    data, least = line.data, len(line.data.test)
     require(sweep.images <= least, "sweep.images", sweep.images, f"at most the {least} test images")
-    require(data.normalization.mean == (0.0,), "data.normalization", data.normalization.mean, "(0.0,): unsigned inputs")
+    bundle, trained = line.tile_blocks
     images = codes_of(data.test.images[: sweep.images], data.normalization.largest)
     labels = data.test.labels[: sweep.images]
+
+    def percent(classes: Tensor) -> float:
+        return 100 * float((classes == labels).double().mean())
+
     for sigma, seconds, chip, denoised in sweep.points:
-        facts = {"sigma": sigma, "seconds": seconds, "chip": chip, "denoised": denoised}
-        common = {name: value for name, value in asdict(sweep).items() if name not in ("sigmas", "seconds", "chips")}
-        key = json.dumps([facts, common, line.bundle_result.folder.name], sort_keys=True)
+        facts = {"sigma": sigma, "seconds": seconds, "chip": chip, "denoised": denoised, "images": sweep.images}
+        key = json.dumps([facts, trained.key], sort_keys=True)
         path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
         if not path.is_file():
-            network = network_on(line, sweep, sigma, seconds, chip)
+            network = network_on_chip(line.recipe, data, line.network, sigma, seconds, chip, bundle)
             network = network if denoised else network.without_denoising()
             expected = network.classes(images)
             got, cycles = classify(network, images)
             values = {
                 **facts,
-                "images": sweep.images,
-                "accuracy": 100 * float((got == labels).double().mean()),
-                "reference": 100 * float((expected == labels).double().mean()),
+                "accuracy": percent(got),
+                "reference": percent(expected),
                 "differing": int((got != expected).sum()),
                 "cycles": cycles,
             }
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(values) + "\n")
         yield json.loads(path.read_text())
+
+
+def validate(line: SoftwareLine, sweep: Sweep) -> Iterator[dict[str, Any]]:
+    """The points on validation images, all of them, by the integer reference alone: what choices are made on."""
+    data, bundle = line.data, line.tile_blocks[0]
+    images, labels = codes_of(data.validation.images, data.normalization.largest), data.validation.labels
+    for sigma, seconds, chip, denoised in sweep.points:
+        network = network_on_chip(line.recipe, data, line.network, sigma, seconds, chip, bundle)
+        classes = (network if denoised else network.without_denoising()).classes(images)
+        facts = {"sigma": sigma, "seconds": seconds, "chip": chip, "denoised": denoised, "images": len(images)}
+        yield {**facts, "accuracy": 100 * float((classes == labels).double().mean())}
 
 
 def curves(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -142,9 +127,13 @@ def curves(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def write(sweep: Sweep, points: list[dict[str, Any]], json_file: Path) -> list[Path]:
+def write(line: SoftwareLine, sweep: Sweep, points: list[dict[str, Any]], json_file: Path) -> list[Path]:
     """The sweep as JSON, and beside it a plot (SVG) where matplotlib is."""
     values = {
+        "recipe": line.recipe.name,
+        "tiles": asdict(tiles_of(line.recipe)),
+        "clean": accuracy(line.network, line.data.batches("test", 100, limit=sweep.images)),
+        "blocks' share of parameters, %": line.tile_blocks[1].values["share"],
         "sweep": asdict(sweep),
         "points": points,
         "curves": curves(points),

@@ -9,6 +9,7 @@ from torch import nn
 
 from quietbar import data
 from quietbar.contract import BlockConfig
+from quietbar.experiment.tiles import STEP, codes_of
 from quietbar.integer import Bundle, Scales
 from quietbar.integer.converters import design_scale
 from quietbar.integer.parameters import random_parameters
@@ -17,7 +18,6 @@ from quietbar.integer.tile_export import TileChip, export_tile_network
 from quietbar.noise import Chip, Variation
 from quietbar_cosim.build import design_of
 from quietbar_cosim.mismatch import MismatchError
-from quietbar_cosim.mixed_sweep import CODES, codes_of
 from quietbar_cosim.parts import Parts
 from quietbar_cosim.planting import planted
 from quietbar_cosim.regression import BenchFailure
@@ -80,7 +80,7 @@ def network(images):
     tap = IntegerTap("stage1", random_parameters(config, SEED), Scales(0.01, 0.01, 0.01))
     variation = Variation(sigma=0.05, gain_mismatch=0.1, offset_mismatch=0.1)
     on = TileChip(Chip(SEED, variation), rows=12, time=386, stuck_at_zero=0.02, stuck_at_full=0.02)
-    made = export_tile_network(SmallNetwork().eval(), images[:20], 1 / CODES, on, Bundle({"stage1": tap}))
+    made = export_tile_network(SmallNetwork().eval(), images[:20], STEP, on, Bundle({"stage1": tap}))
     return balanced(made, images, 30.0)
 
 

@@ -12,7 +12,7 @@ from quietbar.data import Dataset, load
 from quietbar.integer import Bundle
 from quietbar.placement import Plan
 
-from . import stages
+from . import stages, tiles
 from .aging import aged_stage
 from .folder import RunFolder, StageResult
 from .recipe import Recipe
@@ -109,6 +109,11 @@ class SoftwareLine:
     def bundle_result(self) -> StageResult:
         """Where the bundle lies: in ``folder / "bundle"``."""
         return self._bundle[1]
+
+    @cached_property
+    def tile_blocks(self) -> tuple[Bundle, StageResult]:
+        """The blocks of the network on crossbar tiles, in integers."""
+        return tiles.tile_blocks_stage(self.run, self.recipe, self.data, *self._network)
 
     @cached_property
     def sweep(self) -> tuple[SweepPoint, ...]:

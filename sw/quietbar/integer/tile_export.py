@@ -74,6 +74,7 @@ class _Exporter:
     codes: Tensor
     step: float
     layers: list[Layer] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
 
     def tiles(
         self, name: str, matrix: Tensor, bias: Tensor, vectors: Tensor, step: float | None, output: str
@@ -150,12 +151,22 @@ class _Exporter:
         codes = (results / step).round().clamp(0, UINT8.high)
         self.codes = codes.reshape(count, config.pixels, -1).transpose(1, 2).reshape(count, -1, *config.size)
         self.step = step
+        self.steps.append(step)
 
 
 def export_tile_network(
     model: nn.Module, images: Tensor, step: float, on: TileChip, bundle: Bundle | None = None
 ) -> TileNetwork:
-    """The network in integers, on a chip.
+    """The network in integers, on a chip; arguments and errors as of :func:`export_with_steps`."""
+    return export_with_steps(model, images, step, on, bundle)[0]
+
+
+def export_with_steps(
+    model: nn.Module, images: Tensor, step: float, on: TileChip, bundle: Bundle | None = None
+) -> tuple[TileNetwork, tuple[float, ...]]:
+    """The network in integers, on a chip; and what a code stands for behind each convolution, and behind the head.
+
+    Without a bundle the steps are the same on every chip.
 
     Args:
         model: the trained network, clean and in evaluation mode.
@@ -178,5 +189,6 @@ def export_tile_network(
         linear = model.get_submodule("linear")
         assert isinstance(linear, nn.Linear)
         means = exporter.codes.mean((2, 3)).round()
-        head, _, _ = exporter.tiles("linear", linear.weight.double().t(), linear.bias.double(), means, None, "signed")
-    return TileNetwork(tuple(exporter.layers), head)
+        weights, bias = linear.weight.double().t(), linear.bias.double()
+        head, _, last = exporter.tiles("linear", weights, bias, means, None, "signed")
+    return TileNetwork(tuple(exporter.layers), head), (*exporter.steps, last)

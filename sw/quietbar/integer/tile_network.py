@@ -46,6 +46,11 @@ class Layer:
         unfolded = nn.functional.unfold(activations.float(), 3, padding=1, stride=self.config.stride)
         return unfolded.transpose(1, 2).long()
 
+    def behind_tiles(self, activations: Tensor, start_image: int = 0) -> Tensor:
+        """Activations (N, outputs, height, width) behind the tiles, int64, 0 to 255; arguments as of calls."""
+        found = self.tiles.outputs(self.windows(activations), start_vector=start_image * self.config.pixels)
+        return found.transpose(1, 2).reshape(len(activations), -1, *self.config.size)
+
     def __call__(self, activations: Tensor, start_image: int = 0) -> Tensor:
         """Activations (N, outputs, height, width) behind tiles and block, int64, 0 to 255.
 
@@ -53,8 +58,7 @@ class Layer:
             activations: (N, channels, height, width), 0 to 255.
             start_image: images converted since the reading seed was set.
         """
-        found = self.tiles.outputs(self.windows(activations), start_vector=start_image * self.config.pixels)
-        images = found.transpose(1, 2).reshape(len(activations), -1, *self.config.size)
+        images = self.behind_tiles(activations, start_image)
         if self.block is None:
             return images
         return run_block(self.block.config, self.block, images.to(torch.uint8)).long()
