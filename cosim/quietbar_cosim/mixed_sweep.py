@@ -39,8 +39,8 @@ class Sweep:
         images: test images, the first so many.
     """
 
-    sigmas: tuple[float, ...] = (0.0, 0.2, 0.4)
-    seconds: tuple[float, ...] = (20.0, 86_400.0, 31_536_000.0)
+    sigmas: tuple[float, ...] = (0.2, 0.4)
+    seconds: tuple[float, ...] = (20.0, 31_536_000.0)
     chips: tuple[int, ...] = (1, 2, 3)
     images: int = 500
 

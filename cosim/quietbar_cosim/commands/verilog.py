@@ -50,7 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crossbar.add_argument("--columns", type=int, default=64, help="outputs of the tile (%(default)s)")
     crossbar.add_argument("--dac-bits", type=int, default=8, help="of an input code (%(default)s)")
     crossbar.add_argument("--adc-bits", type=int, default=8, help="of an output code (%(default)s)")
+    crossbar.add_argument("--slices", type=int, default=1, help="parts of an input code (%(default)s)")
+    crossbar.add_argument("--row-tiles", type=int, default=1, help="tiles whose codes are added up (%(default)s)")
+    crossbar.add_argument("--column-tiles", type=int, default=1, help="tiles side by side (%(default)s)")
+    crossbar.add_argument("--faults", action="store_true", help="devices can be stuck")
+    crossbar.add_argument("--drift", action="store_true", help="devices drift")
+    crossbar.add_argument("--output", default="sums", help="sums, signed or unsigned (%(default)s)")
     crossbar.add_argument("--rows-per-cycle", type=int, default=8, help="rows added in a cycle (%(default)s)")
+    crossbar.add_argument(
+        "--registers", action="store_true", help="AXI4-Lite registers in place of the configuration stream"
+    )
 
     gaussian = parser.add_argument_group("gaussian")
     gaussian.add_argument("--kind", default="box-muller", help="of source: box-muller or inverse-cdf (%(default)s)")
@@ -116,13 +125,18 @@ def _denoisers(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[s
 
 def _crossbars(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     from quietbar.contract import CrossbarConfig
+    from quietbar_hw.crossbar.controlled_top import AxiLiteCrossbar
     from quietbar_hw.crossbar.folding import CrossbarFolding
     from quietbar_hw.crossbar.top import AxiCrossbar
 
-    config = CrossbarConfig(arguments.rows, arguments.columns, arguments.dac_bits, arguments.adc_bits)
+    names = (
+        "rows", "columns", "dac_bits", "adc_bits", "slices", "row_tiles", "column_tiles", "faults", "drift", "output",
+    )  # fmt: skip
+    config = CrossbarConfig(**{name: getattr(arguments, name) for name in names})
     folding = CrossbarFolding(rows=arguments.rows_per_cycle)
     folding.check(config)
-    yield "quietbar_crossbar", AxiCrossbar(config, folding), {}
+    top = AxiLiteCrossbar if arguments.registers else AxiCrossbar
+    yield "quietbar_crossbar", top(config, folding), {}
 
 
 def _gaussians(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -187,4 +201,4 @@ def _summary(component: Any) -> str:
         )
     from quietbar_hw.crossbar.timing import interval
 
-    return f"{config.rows} x {config.columns}; {interval(config, folding)} cycles a vector"
+    return f"{config.inputs} x {config.outputs}; {interval(config, folding)} cycles a vector"

@@ -81,8 +81,11 @@ class ColumnTable(wiring.Component):
                 getattr(self, name).eq(read.data),
             ]
         if self.extra is not None:
+            # As the memories, it outlives a reset.
+            number = Signal(self.extra.bits, reset_less=True)
             with m.If(self.load.valid & (here == len(fields))):
-                m.d.sync += self.number.eq(word)
+                m.d.sync += number.eq(word)
+            m.d.comb += self.number.eq(number)
 
         outside = Signal()
         with m.Switch(here):

@@ -42,6 +42,7 @@ class Error(enum.IntFlag):
 
 
 ERROR_BITS = max(Error).bit_length()
+LOADED_BITS = max(FrameKind) + 1
 
 
 def frame_lengths(config: CrossbarConfig) -> dict[FrameKind, int]:
@@ -74,6 +75,8 @@ class Configuration(wiring.Component):
         frames: In(stream of `CONFIGURATION`).
         converting: In(1), vectors are under way.
         pause, ready: Out(1), as above.
+        loaded: Out, by the number of each kind of frame whether one is in effect.
+        forget: In(1), pulse: the seed no longer counts as loaded.
         error: Out, bits of `Error`, each for a cycle.
         restart: Out(1), to programmer and devices: what comes next is of the first weight.
         weights: Out(stream of weights), to the programmer.
@@ -94,6 +97,8 @@ class Configuration(wiring.Component):
                 "converting": In(1),
                 "pause": Out(1),
                 "ready": Out(1),
+                "loaded": Out(LOADED_BITS),
+                "forget": In(1),
                 "error": Out(ERROR_BITS),
                 "restart": Out(1),
                 "weights": Out(stream.Signature(signed(INT8.bits))),
@@ -177,6 +182,9 @@ class Configuration(wiring.Component):
 
             with m.State("settle"), m.If(~self.programming):
                 m.next = "kind"
+        with m.If(self.forget):
+            m.d.sync += [fresh.eq(0), loaded[FrameKind.SEED].eq(0)]
+        m.d.comb += [self.loaded[known].eq(flag) for known, flag in loaded.items()]
         return m
 
     def _body(self, m: Module, kind: Signal, lengths: dict[FrameKind, int], word_sound: Signal) -> None:

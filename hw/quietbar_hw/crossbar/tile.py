@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import CrossbarConfig
+from quietbar.contract.drift import TIME
 from quietbar.contract.gaussian import SAMPLE
 
 from ..arithmetic import shape_of
@@ -16,7 +17,7 @@ from ..counting import Loop, step_through
 from ..gaussian import GaussianSource
 from ..stream import Queue, Resize
 from .column_sum import ColumnSum, current_layout
-from .configuration import CONFIGURATION, ERROR_BITS, Configuration, Error
+from .configuration import CONFIGURATION, ERROR_BITS, LOADED_BITS, Configuration, Error
 from .converter import Converter
 from .devices import Devices
 from .folding import CrossbarFolding
@@ -37,6 +38,12 @@ class Crossbar(wiring.Component):
         inputs: In(stream of ``folding.input_lanes`` elements of `input_layout`): vectors of ``config.inputs`` codes.
         codes: Out(stream of ``folding.output_lanes`` elements of `output_layout`), ``config.outputs`` for each vector.
         error: Out, bits of `Error`, each set until reset.
+        raised: Out, the same bits, each for the cycles in which it is caused.
+        restart: In(1), pulse: vectors inside are dropped, the seed is forgotten; all else stays.
+        ready: Out(1), everything is configured.
+        loaded: Out, which kinds of frames are in effect.
+        time: Out, the time step.
+        clipped: Out(1), an ADC code at either end of its range leaves the converter.
     """
 
     def __init__(self, config: CrossbarConfig, folding: CrossbarFolding) -> None:
@@ -48,6 +55,12 @@ class Crossbar(wiring.Component):
                 "inputs": In(stream.Signature(data.ArrayLayout(input_layout(config), folding.input_lanes))),
                 "codes": Out(stream.Signature(data.ArrayLayout(output_layout(config), folding.output_lanes))),
                 "error": Out(ERROR_BITS),
+                "raised": Out(ERROR_BITS),
+                "restart": In(1),
+                "ready": Out(1),
+                "loaded": Out(LOADED_BITS),
+                "time": Out(TIME.bits),
+                "clipped": Out(1),
             }
         )
 
@@ -58,9 +71,11 @@ class Crossbar(wiring.Component):
         m.submodules.source = source = GaussianSource(1)
         m.submodules.programmer = programmer = Programmer(config)
         m.submodules.placer = placer = Placer(config, folding)
-        m.submodules.replay = replay = Replay(config, folding)
-        m.submodules.column_sum = column_sum = ColumnSum(config, folding)
-        m.submodules.converter = converter = Converter(config)
+        # What vectors pass through begins anew with a restart; memories keep what they hold.
+        anew = ResetInserter(self.restart)
+        replay, column_sum, converter = Replay(config, folding), ColumnSum(config, folding), Converter(config)
+        m.submodules.replay, m.submodules.column_sum = anew(replay), anew(column_sum)
+        m.submodules.converter = anew(converter)
 
         # Configuration: to the programmer, the converter, the source.
         wiring.connect(m, wiring.flipped(self.frames), configuration.frames)
@@ -82,7 +97,7 @@ class Crossbar(wiring.Component):
         # Samples, one by one: to the programmer while it is busy, else to the converter.
         seeding = configuration.source.valid & configuration.source.payload.first
         samples = Resize(shape_of(SAMPLE), 2, 1)
-        m.submodules.samples = ResetInserter(seeding)(samples)
+        m.submodules.samples = ResetInserter(seeding | self.restart)(samples)
         wiring.connect(m, source.samples, samples.i)
         m.d.comb += [
             programmer.samples.payload.eq(samples.o.payload[0]),
@@ -93,10 +108,12 @@ class Crossbar(wiring.Component):
         ]
 
         # Data: input codes, steps, groups of currents, single currents, codes.
-        m.submodules.regroup_inputs = regrouped = Resize(input_layout(config), folding.input_lanes, folding.rows)
-        m.submodules.groups = groups = Queue(data.ArrayLayout(current_layout(config), folding.columns), 2)
-        m.submodules.currents = currents = Resize(current_layout(config), folding.columns, 1)
-        m.submodules.regroup_codes = codes = Resize(output_layout(config), 1, folding.output_lanes)
+        regrouped = Resize(input_layout(config), folding.input_lanes, folding.rows)
+        groups = Queue(data.ArrayLayout(current_layout(config), folding.columns), 2)
+        currents = Resize(current_layout(config), folding.columns, 1)
+        codes = Resize(output_layout(config), 1, folding.output_lanes)
+        m.submodules.regroup_inputs, m.submodules.groups = anew(regrouped), anew(groups)
+        m.submodules.currents, m.submodules.regroup_codes = anew(currents), anew(codes)
         wiring.connect(m, regrouped.o, replay.inputs)
         wiring.connect(m, replay.steps, column_sum.steps)
         wiring.connect(m, column_sum.currents, groups.i)
@@ -106,7 +123,7 @@ class Crossbar(wiring.Component):
             converter.currents.valid.eq(currents.o.valid),
             currents.o.ready.eq(converter.currents.ready),
         ]
-        results = self._add_up_and_scale(m, configuration, converter.codes)
+        results = self._add_up_and_scale(m, configuration, converter.codes, anew)
         m.d.comb += [
             codes.i.payload[0].eq(results.payload),
             codes.i.valid.eq(results.valid),
@@ -138,14 +155,16 @@ class Crossbar(wiring.Component):
             configuration.programming.eq(programmer.busy | devices.busy),
         ]
 
-    def _add_up_and_scale(self, m: Module, configuration: Configuration, codes: Any) -> Any:
+    def _add_up_and_scale(self, m: Module, configuration: Configuration, codes: Any, anew: Any) -> Any:
         """What becomes of ADC codes: the stream of outputs, one by one."""
         if self.config.slices * self.config.row_tiles > 1:
-            m.submodules.partial_sums = partial_sums = PartialSums(self.config)
+            partial_sums = PartialSums(self.config)
+            m.submodules.partial_sums = anew(partial_sums)
             wiring.connect(m, codes, partial_sums.codes)
             codes = partial_sums.sums
         if self.config.output != "sums":
-            m.submodules.scaler = scaler = Scaler(self.config)
+            scaler = Scaler(self.config)
+            m.submodules.scaler = anew(scaler)
             wiring.connect(m, configuration.scale, scaler.load)
             wiring.connect(m, codes, scaler.sums)
             m.d.comb += configuration.scale_invalid.eq(scaler.invalid)
@@ -160,6 +179,17 @@ class Crossbar(wiring.Component):
         entered = step_through(m, taken, beat)
         m.d.comb += configuration.converting.eq(in_flight != 0)
         m.d.sync += in_flight.eq(in_flight + entered - converter.vector_taken)
+        with m.If(self.restart):
+            m.d.sync += [in_flight.eq(0), beat.counter.eq(0)]
         seen = Mux(taken & self.inputs.payload[-1].last & ~entered, Error.VECTOR_LENGTH, 0)
         missing = Mux(self.inputs.valid & ~configuration.ready, Error.NOT_CONFIGURED, 0)
-        m.d.sync += self.error.eq(self.error | configuration.error | seen | missing)
+        m.d.comb += self.raised.eq(configuration.error | seen | missing)
+        m.d.sync += self.error.eq(self.error | self.raised)
+        code, adc = converter.codes.p.code, self.config.adc
+        m.d.comb += [
+            configuration.forget.eq(self.restart),
+            self.ready.eq(configuration.ready),
+            self.loaded.eq(configuration.loaded),
+            self.time.eq(configuration.time),
+            self.clipped.eq(converter.codes.valid & converter.codes.ready & ((code == adc.low) | (code == adc.high))),
+        ]

@@ -11,6 +11,7 @@ from quietbar.contract.engine import REFERENCE
 
 from ..arithmetic import Requantizer
 from ..conv import MatrixVectorUnit
+from ..crossbar.controlled_top import AxiLiteCrossbar
 from ..crossbar.folding import CrossbarFolding
 from ..crossbar.top import AxiCrossbar
 from ..denoiser import AxiDenoiser, Folding
@@ -115,6 +116,16 @@ DESIGNS: dict[str, Watched] = {
     "crossbar": Watched(
         "crossbar tile of 64 x 64, 8 rows a cycle",
         lambda: AxiCrossbar(CrossbarConfig(64, 64), CrossbarFolding(rows=8)),
+        ("ecp5", "xilinx7"),
+    ),
+    "small_emulator": Watched(
+        "crossbar tile of 16 x 16 with drift, faults and registers, 4 rows a cycle",
+        lambda: AxiLiteCrossbar(CrossbarConfig(16, 16, faults=True, drift=True), CrossbarFolding(rows=4)),
+        ("ecp5", "xilinx7"),
+    ),
+    "emulator": Watched(
+        "crossbar tile of 64 x 64 with drift, faults and registers, 8 rows a cycle",
+        lambda: AxiLiteCrossbar(CrossbarConfig(64, 64, faults=True, drift=True), CrossbarFolding(rows=8)),
         ("ecp5", "xilinx7"),
     ),
     "requantizer": Watched(

@@ -56,8 +56,10 @@ class OnTiles(nn.Module):
             return found
         # What tiles clamp, by their ReLU or at the end of the range, passes no gradient.
         linear, clamped = self._without_activation(inputs)
-        passing = (found > 0) & (found < UINT8.high * self.step) if clamped else torch.ones_like(found, dtype=bool)
-        return found + passing * (linear - linear.detach())
+        passing = linear - linear.detach()
+        if clamped:
+            passing = passing * ((found > 0) & (found < UINT8.high * self.step))
+        return found + passing
 
     def _without_activation(self, inputs: Tensor) -> tuple[Tensor, bool]:
         """The ideal result before a ReLU at its end, and whether there is one."""
