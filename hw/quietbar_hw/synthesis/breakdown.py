@@ -1,0 +1,74 @@
+"""Where the reference engine's LUTs are: each of its parts synthesised alone for ECP5.
+
+    python -m quietbar_hw.synthesis.breakdown [PART...]
+
+The parts together take a few more than the engine, in which constants and unused outputs go on into the neighbours.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from quietbar.contract import require_choice
+from quietbar.contract.engine import REFERENCE, Section
+from quietbar.experiment.results import text_table
+
+from ..engine.core import skip_depth
+from ..engine.frames import DescriptorTable
+from ..engine.framing import Framing, skipped_layout
+from ..engine.heads import Heads, samples_ahead
+from ..engine.memory import Writer
+from ..engine.reduce import Reduce
+from ..engine.scale import Scale
+from ..engine.spatial import Spatial
+from ..gaussian import GaussianSource
+from ..gaussian.uniform import UniformSource
+from ..stream import Queue
+from ..verilog import to_verilog
+from .resources import COUNTED, count_resources
+
+PARTS: dict[str, Callable[[], Any]] = {
+    "framing": lambda: Framing(REFERENCE),
+    "descriptors": lambda: DescriptorTable(REFERENCE),
+    "writer": lambda: Writer(REFERENCE),
+    "skip queue": lambda: Queue(skipped_layout(REFERENCE), skip_depth(REFERENCE), block=True),
+    "reduce": lambda: Reduce(REFERENCE),
+    "spatial": lambda: Spatial(REFERENCE),
+    "heads": lambda: Heads(REFERENCE),
+    "Gaussian source": lambda: GaussianSource(REFERENCE.noise_lanes, ahead=samples_ahead(REFERENCE)),
+}
+"""What `EngineCore` consists of, but for its counters."""
+
+WITHIN: dict[str, Callable[[], Any]] = {
+    "scale of mean": lambda: Scale(
+        REFERENCE, Section.MEAN_SCALE, REFERENCE.stage("mean"), REFERENCE.lanes, REFERENCE.lanes, REFERENCE.channel_rows
+    ),
+    "uniform source": lambda: UniformSource(REFERENCE.noise_lanes),
+}
+"""Parts of those parts."""
+
+
+def breakdown(names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """ECP5 cells of each part, by the names of `COUNTED`."""
+    makers = PARTS | WITHIN
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            require_choice("part", name, tuple(makers))
+            file = Path(folder) / "part.v"
+            file.write_text(to_verilog(makers[name](), "part"))
+            found[name] = count_resources(file, "part")
+    return found
+
+
+if __name__ == "__main__":
+    rows = [
+        [name, *(str(cells[kind]) for kind in COUNTED)]
+        for name in sys.argv[1:] or [*PARTS, *WITHIN]
+        for cells in breakdown([name]).values()
+    ]
+    print(text_table(["part", *COUNTED], rows))
