@@ -145,6 +145,29 @@ def test_every_watched_design_is_in_the_baseline_on_all_its_targets():
     assert {name: targets for name, targets in missing.items() if targets} == NOT_YET
 
 
+def test_a_run_that_was_stopped_goes_on_with_the_next_placement(tmp_path, monkeypatch):
+    placed, told = [], []
+    report = {"fmax": {"clk": {"achieved": 100.0}}, "critical_paths": [], "utilization": {}}
+
+    def place(tool, arguments, folder, subject):
+        seed = arguments[arguments.index("--seed") + 1]
+        placed.append(seed)
+        if placed == ["1", "2"]:
+            raise KeyboardInterrupt
+        return report
+
+    monkeypatch.setattr(targets, "run_nextpnr", place)
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(["requantizer"], ("ecp5",), (1, 2), tmp_path, told.append)
+    results = run_suite(["requantizer"], ("ecp5",), (1, 2), tmp_path, told.append)
+    assert placed == ["1", "2", "2"]
+    assert told == [f"requantizer: ecp5, {step}" for step in ("resources", "seed 1", "seed 2", "seed 2")]
+    assert results["requantizer"]["ecp5"]["fmax_mhz"]["seeds"] == {1: 100.0, 2: 100.0}
+    again = run_suite(["requantizer"], ("ecp5",), (1, 2), tmp_path, told.append)
+    assert again == results
+    assert len(placed) == 3
+
+
 def test_parts_of_the_engine_are_counted_alone():
     assert set(PARTS) >= {"reduce", "spatial", "heads"}
     cells = breakdown(["writer"])["writer"]

@@ -2,7 +2,7 @@
 
     python -m quietbar_hw.synthesis.breakdown [PART...]
 
-The parts together take a few more than the engine, in which constants and unused outputs go on into the neighbours.
+The engine flattened is another figure: there constants and unused outputs go on into the neighbors.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def run_suite(
     cache: Path,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Results:
-    """Results by design and target; each is kept in ``cache`` and taken from there while nothing of it has changed.
+    """Results by design and target; counts and placements are kept in ``cache`` and taken from it if nothing changed.
 
     A target whose tool or library is not on this machine is left out, and that is told.
     """
@@ -48,34 +48,41 @@ def run_suite(
             if target == "cells" and liberty() is None:
                 tell("cells: left out, there is no Liberty file (name one in QUIETBAR_LIBERTY)")
                 continue
-            results.setdefault(name, {})[target] = _kept(name, target, seeds, cache, tell)
+            results.setdefault(name, {})[target] = _made(name, target, seeds, cache, tell)
     return results
 
 
-def _kept(name: str, target: str, seeds: Sequence[int], cache: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def _made(name: str, target: str, seeds: Sequence[int], cache: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    """The result of a design on a target, each step of it from ``cache`` if it was made before."""
     design = DESIGNS[name]
-    material = [to_verilog(design.make(), "top"), target, repr(tool_versions()), repr(tuple(seeds)), repr(design.goal)]
-    material += [Path(targets.__file__).with_name(f"{part}.py").read_text() for part in ("targets", "cells", "tools")]
-    file = cache / (hashlib.sha256("\0".join(material).encode()).hexdigest()[:16] + ".json")
-    if not file.is_file():
-        tell(f"{name}: {target}")
-        with tempfile.TemporaryDirectory(prefix="quietbar-synth-") as folder:
-            found = _run(design, target, seeds, Path(folder))
-        write_atomically(file, json.dumps(found, indent=2) + "\n")
-    stored: dict[str, Any] = json.loads(file.read_text())
-    return stored
-
-
-def _run(design: Watched, target: str, seeds: Sequence[int], folder: Path) -> dict[str, Any]:
     component = design.make()
+    material = [to_verilog(component, "top"), target, repr(tool_versions()), repr(design.frequency)]
+    material += [Path(targets.__file__).with_name(f"{part}.py").read_text() for part in ("targets", "cells", "tools")]
+
+    def keep(step: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        file = cache / (hashlib.sha256("\0".join([*material, step]).encode()).hexdigest()[:16] + ".json")
+        if not file.is_file():
+            tell(f"{name}: {target}, {step}")
+            write_atomically(file, json.dumps(make(), indent=2) + "\n")
+        stored: dict[str, Any] = json.loads(file.read_text())
+        return stored
+
+    with tempfile.TemporaryDirectory(prefix="quietbar-synth-") as folder:
+        return _run(design, component, target, seeds, Path(folder), keep)
+
+
+def _run(
+    design: Watched, component: Any, target: str, seeds: Sequence[int], folder: Path, keep: targets.Keep
+) -> dict[str, Any]:
     if target == "xilinx7":
-        return targets.xilinx7(component, folder)
+        return keep("resources", lambda: targets.xilinx7(component, folder))
     if target == "cells":
         library = liberty()
         assert library is not None
-        return standard_cells(component, folder, library=library, frequency=CELLS_MHZ)
+        step = f"cells of {hashlib.sha256(library.read_bytes()).hexdigest()}"
+        return keep(step, lambda: standard_cells(component, folder, library=library, frequency=CELLS_MHZ))
     place = targets.ecp5 if target == "ecp5" else targets.ice40
-    found = place(component, folder, seeds=seeds, frequency=design.frequency)
+    found = place(component, folder, seeds=seeds, frequency=design.frequency, keep=keep)
     if target == "ecp5" and design.multipliers:
         found["lut4_per_multiplier"] = round(found["resources"]["LUT4"] / design.multipliers, 1)
         found["lut4_with_carry_per_multiplier"] = round(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from .tools import critical_path, fmax, run_nextpnr, run_yosys
 ECP5_DEVICE = ("--85k", "--package", "CABGA381")
 ICE40_DEVICE = ("--up5k", "--package", "sg48")
 
+Keep = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
+"""Makes a step of that name, or has kept what it gave before."""
+
 NARROW_FACTOR = 9
 """Bits of a factor up to which a product is made of LUTs on iCE40, whose largest UltraPlus has eight multipliers."""
 
@@ -27,7 +31,14 @@ def write_verilog_of(component: Any, folder: Path, name: str) -> str:
     return f"{name}.v"
 
 
-def ecp5(component: Any, folder: Path, *, seeds: Sequence[int], frequency: float) -> dict[str, Any]:
+def at_once(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A `Keep` that keeps nothing."""
+    return make()
+
+
+def ecp5(
+    component: Any, folder: Path, *, seeds: Sequence[int], frequency: float, keep: Keep = at_once
+) -> dict[str, Any]:
     """Lattice ECP5-85: resources without the harness; Fmax of each seed, placed and routed inside it.
 
     Args:
@@ -35,22 +46,28 @@ def ecp5(component: Any, folder: Path, *, seeds: Sequence[int], frequency: float
         folder: for the tools' files.
         seeds: of the placer; none leaves placement out.
         frequency: in MHz, that the tools aim at.
+        keep: of the count and of each placement.
     """
-    file = write_verilog_of(component, folder, "top")
-    cells = run_yosys(ecp5_script(file, "top"), folder, file)
-    found: dict[str, Any] = {"resources": counted(cells, COUNTED)}
-    if not seeds:
-        return found
-    file = write_verilog_of(PinHarness(component), folder, "harness")
-    run_yosys([*ecp5_script(file, "harness"), "write_json harness.json"], folder, file)
-    reports = {}
-    for seed in seeds:
+
+    def count() -> dict[str, Any]:
+        file = write_verilog_of(component, folder, "top")
+        return counted(run_yosys(ecp5_script(file, "top"), folder, file), COUNTED)
+
+    def place(seed: int) -> dict[str, Any]:
+        file = "harness.v"
+        if not (folder / "harness.json").is_file():
+            write_verilog_of(PinHarness(component), folder, "harness")
+            run_yosys([*ecp5_script(file, "harness"), "write_json harness.json"], folder, file)
         options = [*ECP5_DEVICE, "--json", "harness.json", "--seed", str(seed), "--freq", f"{frequency:g}"]
-        reports[seed] = run_nextpnr(toolchain.nextpnr(), [*options, "--lpf-allow-unconstrained"], folder, file)
-    return {**found, **timing(reports)}
+        return run_nextpnr(toolchain.nextpnr(), [*options, "--lpf-allow-unconstrained"], folder, file)
+
+    resources = keep("resources", count)
+    return {"resources": resources, **timing({seed: keep(f"seed {seed}", partial(place, seed)) for seed in seeds})}
 
 
-def ice40(component: Any, folder: Path, *, seeds: Sequence[int], frequency: float) -> dict[str, Any]:
+def ice40(
+    component: Any, folder: Path, *, seeds: Sequence[int], frequency: float, keep: Keep = at_once
+) -> dict[str, Any]:
     """Lattice iCE40UP5K; narrow products in LUTs, because its eight multipliers are soon used up."""
     file = write_verilog_of(PinHarness(component), folder, "harness")
     narrow = f"t:$mul r:A_WIDTH<={NARROW_FACTOR} %i r:B_WIDTH<={NARROW_FACTOR} %i"
@@ -65,12 +82,18 @@ def ice40(component: Any, folder: Path, *, seeds: Sequence[int], frequency: floa
         "synth_ice40 -abc9 -dsp -top harness",
         "write_json harness.json",
     ]
-    found = {"resources, harness included": counted(run_yosys(script, folder, file), COUNTED_ICE40)}
-    reports = {}
-    for seed in seeds:
+
+    def count() -> dict[str, Any]:
+        return counted(run_yosys(script, folder, file), COUNTED_ICE40)
+
+    def place(seed: int) -> dict[str, Any]:
+        if not (folder / "harness.json").is_file():
+            count()
         options = [*ICE40_DEVICE, "--json", "harness.json", "--seed", str(seed), "--freq", f"{frequency:g}"]
-        reports[seed] = run_nextpnr(toolchain.nextpnr_ice40(), [*options, "--pcf-allow-unconstrained"], folder, file)
-    return {**found, **timing(reports)}
+        return run_nextpnr(toolchain.nextpnr_ice40(), [*options, "--pcf-allow-unconstrained"], folder, file)
+
+    resources = {"resources, harness included": keep("resources", count)}
+    return {**resources, **timing({seed: keep(f"seed {seed}", partial(place, seed)) for seed in seeds})}
 
 
 def xilinx7(component: Any, folder: Path) -> dict[str, Any]:
