@@ -16,6 +16,7 @@ from quietbar.contract.seeds import derive_seed
 from quietbar.models import evaluation_mode
 from quietbar.training import Epoch, fit, one_cycle
 
+from . import workers
 from .freezing import block_parameters, frozen_backbone
 from .insertion import Tap, require_taps, taps, without_blocks
 from .levels import FIRST_IMAGE, NoiseLevels, Population, change_chip, chips_of, place, unchanged_noise
@@ -45,7 +46,8 @@ def train(
     The backbone runs in evaluation mode; its parameters, batch-norm statistics and other buffers are hashed before and
     after. Every batch meets the chip's noise at a level of its own, or that of a chip of its own (``population``).
     Blocks that are trained already are trained on: a population's blocks become those of one chip by a second, short
-    training on it with ``NoiseLevels(1, 1, 0)``. The same arguments give the same blocks, bit for
+    training on it with ``NoiseLevels(1, 1, 0)``. In several processes (:mod:`.workers`) each computes its part of every
+    batch; all must give the same arguments. The same arguments give the same blocks, bit for
     bit, whether the run was stopped and resumed or not (:func:`quietbar.training.fit`).
 
     Args:
@@ -78,6 +80,7 @@ def train(
     analog.layers(model)
     require(learning_rate > 0, "train.learning_rate", learning_rate, "a positive number")
     require_integer("train.epochs", epochs, 1, 1_000_000)
+    workers.check([tap.config for tap in found.values()], objective)
     require(0 <= dropping < 1, "train.dropping", dropping, "a chance of at least 0 and below 1")
     generator = torch.Generator().manual_seed(derive_seed(seed, "denoise", "levels"))
     own = chips_of(model)
@@ -89,7 +92,8 @@ def train(
         if dropping:
             _drop(list(found.values()), dropping, generator)
         analog.scale_noise(model, levels.draw(generator))
-        return objective(model, inputs, labels)
+        # Chip, level and blocks were drawn for the whole batch, by all workers alike.
+        return workers.loss_of_whole(objective, model, inputs, labels)
 
     def prepare(model: nn.Module) -> None:
         model.eval()
@@ -108,7 +112,13 @@ def train(
             return on_epoch(number, loss)
 
     # The noise is put back before the backbone is looked at: a chip's gains are among its buffers.
-    with frozen_backbone(model) as hashes, unchanged_noise(model), torch.random.fork_rng(devices=[]):
+    blocks = [tap.block for tap in found.values()]
+    with (
+        frozen_backbone(model) as hashes,
+        unchanged_noise(model),
+        torch.random.fork_rng(devices=[]),
+        workers.shared(blocks, block_parameters(model)),
+    ):
         torch.manual_seed(derive_seed(seed, "denoise", "draws"))
         parts = [identity, hashes, repr(objective), repr(levels), repr(population), dropping, learning_rate, seed]
         parameters = block_parameters(model)
