@@ -1,9 +1,11 @@
 """Crossbar tiles behind AXI4-Lite, in Verilog: driver, stalls, bad writes, restart, reset, by independent masters."""
 
 import copy
+import json
 
 import pytest
 
+from quietbar.cli import main
 from quietbar.contract import CrossbarConfig
 from quietbar_cosim.crossbar_scenes import SceneError, Script, check, observe
 from quietbar_cosim.tile_bench import Case
@@ -61,6 +63,16 @@ def test_what_differs_is_found(played, do, fault, name):
     fault(next(seen for scene, seen in zip(scenes, observations, strict=True) if scene.do == do and scene.expected))
     with pytest.raises(SceneError, match=f"{do}: {name}: expected"):
         check(scenes, observations)
+
+
+def test_the_command_writes_lint_clean_verilog(tmp_path, capsys):
+    shape = ["--rows", "4", "--columns", "2", "--rows-per-cycle", "2", "--row-tiles", "2", "--output", "signed"]
+    command = ["verilog", "crossbar", *shape, "--drift", "--faults", "--folder", str(tmp_path)]
+    assert main([*command, "--registers"]) == 0
+    ports = {port["name"] for port in json.loads((tmp_path / "quietbar_crossbar.json").read_text())["ports"]}
+    assert {"s_axil_awvalid", "irq", "m_axis_tlast"} <= ports and "s_axis_cfg_tdata" not in ports
+    assert main([*command, "--output", "none"]) == 2
+    assert "crossbar.output = 'none': must be one of" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -107,10 +107,10 @@ class Host:
                 return bool(refused)
         raise AssertionError("a write is answered")
 
-    async def frame(self, frame):
+    async def frame(self, frame, patience=500):
         """Write a frame, none of whose words is refused."""
         for index, word in enumerate(frame[1:]):
-            assert not await self.word(frame[0], index, word)
+            assert not await self.word(frame[0], index, word, patience)
 
     async def set_up(self, case):
         """Everything, and let vectors in."""
@@ -253,7 +253,8 @@ def test_devices_age_between_vectors():
         for time in (0, 900, 386):
             context.set(host.control.run, 0)
             await host.frame(crossbar.time_frame(time))
-            await host.frame(seed_frame(READING_SEED))
+            # It waits until all devices have aged.
+            await host.frame(seed_frame(READING_SEED), patience=CONFIG.weights + 16)
             assert context.get(host.control.time) == time
             context.set(host.control.run, 1)
             aged = case.tiles.at(time).outputs(case.x[:2]).flatten().tolist()

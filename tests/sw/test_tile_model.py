@@ -11,7 +11,8 @@ from quietbar.contract import ConfigurationError
 from quietbar.experiment import tiles
 from quietbar.experiment.folder import RunFolder
 from quietbar.experiment.line import SoftwareLine
-from quietbar.experiment.recipe import TilesRecipe, read_recipe
+from quietbar.experiment.recipe import read_recipe
+from quietbar.experiment.tiles_recipe import TilesRecipe
 from quietbar.integer.tile_export import export_with_steps
 from quietbar.integer.tile_model import OnTiles, place, tile_model
 

@@ -19,8 +19,9 @@ class FrameWriter(wiring.Component):
     Of a frame that was under way nothing comes into effect then: it is ended early, which the tiles take for an error
     that is not told again. The next write may begin a frame.
 
-    Timing: a word is taken when the tiles take it: in the same cycle, the first of a frame two cycles later or when the
-    frame before has taken effect, weights as fast as they are programmed. A refusal takes a cycle, two within a frame.
+    Timing: a word is taken when the tiles take it: in the same cycle; the first of a frame three cycles later, or when
+    the frame before has taken effect; weights as fast as they are programmed. A refusal takes one cycle, two or three
+    within a frame.
 
     Members:
         write: In(stream of `write_layout`).

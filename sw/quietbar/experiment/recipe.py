@@ -15,6 +15,8 @@ from quietbar.contract.seeds import check_seed
 from quietbar.denoise import Objective
 from quietbar.noise import Chip, Variation, presets
 
+from .tiles_recipe import TilesRecipe
+
 HIGH = 1 << 31
 
 
@@ -254,52 +256,6 @@ class BlocksRecipe:
         require(ordered, "blocks.factors", self.factors, "three numbers: 0 <= lowest <= highest, and a share up to 1")
         require_integer("blocks.chips", self.chips, 0, HIGH)
         check_seed(self.seed, "blocks.seed")
-
-
-@dataclass(frozen=True)
-class TilesRecipe:
-    """The network on crossbar tiles, and the blocks that are trained on them.
-
-    Attributes:
-        rows: of a tile, at most.
-        sigma: highest read noise of training, relative to each layer's results.
-        seconds: oldest age of training, since programming.
-        gain_mismatch, offset_mismatch: of the columns' converters, relative deviations.
-        stuck_at_zero, stuck_at_full: share of devices.
-        taps: stages that get a block.
-        kernel: of their 3x3 stage.
-        reduction: channels of a tap to one of its block's bottleneck.
-        chips: how many chips training sees, one a batch, each at an age and a noise of its own.
-        epochs, batch, learning_rate: of the training (Adam, one-cycle).
-        seed: fixes chips, initial weights and batch order.
-    """
-
-    taps: tuple[str, ...]
-    rows: int = 72
-    sigma: float = 0.45
-    seconds: float = 31_536_000.0
-    gain_mismatch: float = 0.05
-    offset_mismatch: float = 0.05
-    stuck_at_zero: float = 0.0
-    stuck_at_full: float = 0.0
-    kernel: Literal["depthwise", "dense"] = "depthwise"
-    reduction: int = 4
-    chips: int = 48
-    epochs: int = 20
-    batch: int = 50
-    learning_rate: float = 1e-2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require(len(self.taps) > 0, "tiles.taps", self.taps, "at least one stage")
-        _require_number("tiles.sigma", self.sigma, 0, 10)
-        _require_number("tiles.seconds", self.seconds, 20, 1e9)
-        for name in ("gain_mismatch", "offset_mismatch", "stuck_at_zero", "stuck_at_full"):
-            _require_number(f"tiles.{name}", getattr(self, name), 0, 1)
-        for name in ("rows", "reduction", "chips", "epochs", "batch"):
-            require_integer(f"tiles.{name}", getattr(self, name), 1, HIGH)
-        _require_number("tiles.learning_rate", self.learning_rate, 1e-9, 10)
-        check_seed(self.seed, "tiles.seed")
 
 
 @dataclass(frozen=True)

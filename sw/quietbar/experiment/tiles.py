@@ -32,7 +32,8 @@ from quietbar.noise import Chip, Variation
 from quietbar.training import fit, one_cycle
 
 from .folder import RunFolder, StageResult
-from .recipe import Recipe, TilesRecipe
+from .recipe import Recipe
+from .tiles_recipe import TilesRecipe
 
 STEP = 1 / UINT8.high
 """What a code of an image's element stands for: its largest value is 1."""
