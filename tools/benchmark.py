@@ -26,7 +26,7 @@ from quietbar.contract import BlockConfig
 from quietbar.files import write_atomically
 from quietbar.sharpness import method
 
-SECTIONS = ("engines", "training", "analog", "simulation")
+SECTIONS = ("engines", "training", "analog", "simulation", "engine-simulation")
 BATCH = 100
 SAMPLES = 1 << 20
 
@@ -150,6 +150,8 @@ def main() -> None:
         result["analog"] = analog_benchmark.run(analog_benchmark.SECTIONS, (1, 2), arguments.rounds, "cpu")
     if "simulation" in arguments.sections:
         result["simulation"] = print_tiers()
+    if "engine-simulation" in arguments.sections:
+        result["engine-simulation"] = print_engine(arguments.rounds)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(arguments.json, json.dumps(result, indent=1) + "\n")
     print(f"\nwritten to {arguments.json}")
@@ -176,6 +178,22 @@ def print_tiers() -> dict[str, float]:
     for speed in measure_tiers():
         found[speed.tier] = speed.cycles_per_second
         print(f"{speed.tier:42}{speed.cycles_per_second:14,.0f}{speed.frames_per_second:16,.1f}", flush=True)
+    return found
+
+
+def print_engine(rounds: int) -> dict[str, dict[str, float]]:
+    """The tiers of simulation on the engine of ResNet-20's blocks; cycles and multiplications a second of one core."""
+    from quietbar_cosim.engine_benchmark import BLOCK, ENGINE, measure_engine
+
+    shape = f"{BLOCK.channels}x{BLOCK.height}x{BLOCK.width}, hidden {BLOCK.hidden}, {BLOCK.kernel}, {BLOCK.mode}"
+    parallel = f"lanes {ENGINE.lanes}, group {ENGINE.group}, outputs {ENGINE.outputs}"
+    print(f"\nsimulation of the engine ({parallel}) with a block {shape}")
+    print(f"{'':42}{'cycles/s':>14}{'MAC/s':>16}{'to bare':>10}")
+    found: dict[str, dict[str, float]] = {}
+    for speed in measure_engine(rounds=rounds):
+        found[speed.tier] = {"cycles": speed.cycles, "multiplications": speed.multiplications}
+        ratio = speed.cycles / next(iter(found.values()))["cycles"]
+        print(f"{speed.tier:42}{speed.cycles:14,.0f}{speed.multiplications:16,.0f}{ratio:10.3f}", flush=True)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class Tally:
         predicted: cycles by the hardware's cycle model.
         outputs, bits: compared.
         differing: bits.
+        rtl_seconds, reference_seconds, comparing_seconds: of processor time, in the calling thread.
     """
 
     frames: int = 0
@@ -41,6 +43,9 @@ class Tally:
     outputs: int = 0
     bits: int = 0
     differing: int = 0
+    rtl_seconds: float = 0.0
+    reference_seconds: float = 0.0
+    comparing_seconds: float = 0.0
 
     def take(self) -> Tally:
         """The counts so far; they begin anew."""
@@ -71,8 +76,11 @@ class Compared(nn.Module):
     def forward(self, activations: Tensor, seed: int = 0, start_frame: int = 0) -> Tensor:
         """Denoised integers (N, C, H, W), as the RTL gives them."""
         before, predicted = self.rtl.cycles, self.rtl.predicted_cycles
+        clock = [time.thread_time()]
         got: Tensor = self.rtl(activations, seed=seed, start_frame=start_frame)
+        clock.append(time.thread_time())
         expected = self.bundle.run(self.tap, activations, seed=seed, start_frame=start_frame)
+        clock.append(time.thread_time())
         names = ("frame", "channel", "row", "column")
         axes = tuple(zip(names, got.shape, strict=True))
         compared = compare(self.tap, expected.numpy(), got.numpy(), 8, axes)
@@ -82,6 +90,10 @@ class Compared(nn.Module):
         self.tally.outputs += compared.outputs
         self.tally.bits += compared.bits
         self.tally.differing += compared.differing_bits
+        clock.append(time.thread_time())
+        self.tally.rtl_seconds += clock[1] - clock[0]
+        self.tally.reference_seconds += clock[2] - clock[1]
+        self.tally.comparing_seconds += clock[3] - clock[2]
         if compared.differing and not self._reported:
             self._reported = True
             print(f"tap {compared.report()}")

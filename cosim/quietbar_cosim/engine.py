@@ -136,8 +136,11 @@ class RTLEngine:
             return self._run(name, part[0], part[1], seed, *opened)
 
         try:
-            with ThreadPoolExecutor(len(parts)) as pool:
-                done = list(pool.map(work, parts, engines))
+            if len(parts) == 1:
+                done = [work(parts[0], engines[0])]
+            else:
+                with ThreadPoolExecutor(len(parts)) as pool:
+                    done = list(pool.map(work, parts, engines))
         except BaseException:
             for simulator, _ in engines:
                 simulator.close()

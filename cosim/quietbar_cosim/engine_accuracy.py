@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import queue
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -47,7 +48,8 @@ def engine_chunks(line: SoftwareLine, engine: EngineConfig, workers: int, folder
         folder: where chunks are kept, and the first frame of each tap that differs, under ``replay``.
 
     Returns:
-        For each chip the chunks of :func:`quietbar.experiment.evaluation.predict`, with the counts of each tap.
+        For each chip the chunks of :func:`quietbar.experiment.evaluation.predict`, with the counts of each tap and the
+        processor time of all of a chunk in seconds.
     """
     recipe, data = line.recipe.evaluation, line.data
     todo: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
@@ -63,8 +65,14 @@ def engine_chunks(line: SoftwareLine, engine: EngineConfig, workers: int, folder
         def backend(_: Bundle, tap: str) -> ComparedTap:
             return ComparedTap(rtl, tap, tallies[tap], folder / "replay")
 
+        clock = [time.thread_time()]
+
         def collect() -> dict[str, Any]:
-            return {"taps": {tap: asdict(tally.take()) for tap, tally in tallies.items()}}
+            before, clock[0] = clock[0], time.thread_time()
+            return {
+                "taps": {tap: asdict(tally.take()) for tap, tally in tallies.items()},
+                "seconds": clock[0] - before,
+            }
 
         try:
             with line.bundle.attach(network, backend=backend) as model:

@@ -96,6 +96,7 @@ class HardwareLine:
             return {
                 "accuracies": [accuracy_of(chunks[seed]) for seed in evaluation.chips],
                 "taps": {str(seed): _summed(chunk["taps"] for chunk in chunks[seed]) for seed in evaluation.chips},
+                "seconds": sum(chunk["seconds"] for seed in evaluation.chips for chunk in chunks[seed]),
             }
 
         settings = {"evaluation": asdict(evaluation), "engine": engine.to_dict()}
@@ -160,6 +161,24 @@ class HardwareLine:
         """Counts of the RTL's accuracy, over all chips and taps."""
         taps = _summed(self._accuracy.values["taps"].values())
         return Tally(**_summed([{"all": tally} for tally in taps.values()])["all"])
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """Processor time of an image on the engine, by part; ``network`` is everything else, noise and quantizing too.
+
+        Without an engine it was not measured, and there is none.
+        """
+        if self.engine is None:
+            return {}
+        tally, whole = self.tally, self._accuracy.values["seconds"]
+        seconds = {
+            "RTL": tally.rtl_seconds,
+            "reference": tally.reference_seconds,
+            "comparing": tally.comparing_seconds,
+        }
+        seconds["network"] = whole - sum(seconds.values())
+        images = test_images(self.recipe.evaluation, self.software.data) * len(self.recipe.evaluation.chips)
+        return {part: 1000 * value / images for part, value in seconds.items()}
 
     @cached_property
     def cosim(self) -> tuple[Comparison, ...]:
@@ -298,14 +317,14 @@ def _rows(comparisons: Sequence[Any]) -> list[Comparison]:
     return [Comparison(each.name, each.outputs, each.bits, each.differing_bits, each.cycles) for each in comparisons]
 
 
-def _summed(parts: Any) -> dict[str, dict[str, int]]:
+def _summed(parts: Any) -> dict[str, dict[str, Any]]:
     """Tallies of several chunks or chips, added tap by tap."""
-    total: dict[str, dict[str, int]] = {}
+    total: dict[str, dict[str, Any]] = {}
     for part in parts:
         for tap, tally in part.items():
             into = total.setdefault(tap, dict.fromkeys(tally, 0))
             for name, value in tally.items():
-                into[name] += value
+                into[name] = into.get(name, 0) + value
     return total
 
 

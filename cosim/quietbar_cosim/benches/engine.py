@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class EngineBench:
         await self.bench.edge
         self.trace, self.beats, self.moved = [], [], 0
         self.rules.forget()
-        self.watching = True
+        self.watching, start = True, time.process_time()
         for frame in frames(beats, self.lanes):
             self.source.send_nowait(frame)
         late = None
@@ -131,7 +132,10 @@ class EngineBench:
             if self.moved > QUIET and cut is not None and len(self.beats) >= count:
                 break
         self.watching = False
-        found = {"beats": self.beats, "trace": self.trace, "late": None if late is None else int(await late)}
+        found = {
+            "beats": self.beats, "trace": self.trace, "seconds": time.process_time() - start,
+            "late": None if late is None else int(await late),
+        }  # fmt: skip
         if cut is not None:
             await self._stop_streams()
         return found

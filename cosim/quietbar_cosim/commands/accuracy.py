@@ -29,5 +29,8 @@ def execute(arguments: argparse.Namespace) -> int:
     print(f"{line.column.name}: {line.column.text()} %")
     tally = line.tally
     print(f"{tally.cycles:,} cycles of the RTL for {tally.frames:,} frames; the cycle model says {tally.predicted:,}")
+    if line.milliseconds:
+        parts = ", ".join(f"{part} {value:.2f}" for part, value in line.milliseconds.items())
+        print(f"processor time an image: {sum(line.milliseconds.values()):.2f} ms ({parts})")
     print(f"{tally.outputs} outputs compared, {tally.differing} bits differ")
     return 1 if tally.differing or not same else 0
