@@ -15,7 +15,6 @@ from typing import Any
 
 from quietbar.contract import require_choice
 from quietbar.contract.engine import REFERENCE, Section
-from quietbar.experiment.results import text_table
 
 from ..engine.core import skip_depth
 from ..engine.frames import DescriptorTable
@@ -66,9 +65,7 @@ def breakdown(names: Sequence[str]) -> dict[str, dict[str, int]]:
 
 
 if __name__ == "__main__":
-    rows = [
-        [name, *(str(cells[kind]) for kind in COUNTED)]
-        for name in sys.argv[1:] or [*PARTS, *WITHIN]
-        for cells in breakdown([name]).values()
-    ]
-    print(text_table(["part", *COUNTED], rows))
+    print(f"{'part':18}" + "".join(f"{kind:>17}" for kind in COUNTED))
+    for name in sys.argv[1:] or [*PARTS, *WITHIN]:
+        cells = breakdown([name])[name]
+        print(f"{name:18}" + "".join(f"{cells[kind]:17,}" for kind in COUNTED), flush=True)
