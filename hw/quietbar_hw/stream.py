@@ -73,19 +73,20 @@ class ResultQueue(wiring.Component):
 
     The pipeline may ``launch`` a computation while ``room`` is high; its ``count`` results then arrive one by one, each
     marked by ``arrivals.valid``, and always find a place. Whoever sizes the queue says how many results can be
-    outstanding (in the pipeline or in the queue) at full speed: :func:`credit` tells.
+    outstanding (in the pipeline or in the queue) at full speed: :func:`credit` tells. ``block``: see `Queue`.
 
     Members:
         launch: In(1), a computation is launched in this cycle; only while ``room``.
         count: In, how many results it will have: ``burst`` if unconnected, and never more.
         room: Out(1).
         arrivals: In(stream of ``shape``, always ready), the results.
-        o: Out(stream of ``shape``), the results, elastic. The first is there one cycle after its arrival.
+        o: Out(stream of ``shape``), the results, elastic. The first is there one cycle after its arrival, with
+            ``block`` two.
     """
 
-    def __init__(self, shape: ShapeLike, depth: int, burst: int = 1) -> None:
+    def __init__(self, shape: ShapeLike, depth: int, burst: int = 1, *, block: bool = False) -> None:
         require(depth >= burst, "result_queue.depth", depth, f"at least the burst of {burst}")
-        self.shape, self.depth, self.burst = shape, depth, burst
+        self.shape, self.depth, self.burst, self.block = shape, depth, burst, block
         super().__init__(
             {
                 "launch": In(1),
@@ -111,7 +112,8 @@ class ResultQueue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # Addresses need no comparison where they are a power of two; credit, not the queue, keeps to the depth.
-        m.submodules.queue = queue = Queue(self.shape, 1 << (self.depth - 1).bit_length())
+        rows = 1 << (self.depth - 1).bit_length()
+        m.submodules.queue = queue = Queue(self.shape, rows + self.block, block=self.block)
         outstanding = Signal(range(self.depth + 1))
         leaving = self.o.valid & self.o.ready
         m.d.comb += [

@@ -36,7 +36,8 @@ class GaussianSource(wiring.Component):
         load: In, see :data:`quietbar_hw.stream.LOAD`.
         loaded: Out(1), a whole seed is there.
         refused: Out(1), pulses one cycle after the last word of what is no state of any seed.
-        arriving: Out(1), a transfer enters the queue and can be had from the next cycle on.
+        arriving: Out(1), a transfer enters the queue and can be had from the next cycle on; with ``ahead``, it can be
+            claimed then, and had one cycle later.
         samples: Out(stream of ``2 * lanes`` samples, signed 16 bits with 11 fraction bits).
     """
 
@@ -67,7 +68,8 @@ class GaussianSource(wiring.Component):
         wiring.connect(m, wiring.flipped(self.load), uniform.load)
 
         seeding = self.load.valid & self.load.payload.first
-        results = ResultQueue(self.shape, self.depth(self.ahead))
+        # Whoever claims samples ahead takes them late enough for block RAM.
+        results = ResultQueue(self.shape, self.depth(self.ahead), block=self.ahead > 0)
         m.submodules.results = ResetInserter(seeding)(results)
         launch = uniform.loaded & results.room
         m.d.comb += [
