@@ -13,7 +13,11 @@ def main() -> None:
     """Print Spearman's coefficient by study and over all of them, and Pearson's by study."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", nargs="+", type=Path, help="results.json of studies")
-    studies = [json.loads(path.read_text()) for path in parser.parse_args().results]
+    parser.add_argument("--without", action="append", default=[], metavar="METHOD", help="leave out a method")
+    arguments = parser.parse_args()
+    studies = [json.loads(path.read_text()) for path in arguments.results]
+    for results in studies:
+        results["runs"] = [run for run in results["runs"] if run["method"] not in arguments.without]
     names = [results["study"]["name"] for results in studies]
     single, pooled = [correlations(results) for results in studies], pooled_correlations(studies)
     head = [f"{name} ({each})" for name in names for each in ("Spearman", "Pearson")]
