@@ -77,10 +77,13 @@ def _suite(arguments: argparse.Namespace) -> int:
 
     baseline = arguments.baseline or (BASELINE if BASELINE.is_file() else None)
     if arguments.write_baseline:
-        kept = json.loads(BASELINE.read_text())["results"] if BASELINE.is_file() else {}
+        before = json.loads(BASELINE.read_text()) if BASELINE.is_file() else {"tools": {}, "results": {}}
+        kept = before["results"]
         for name, by_target in results.items():
             kept[name] = {**kept.get(name, {}), **by_target}
-        write_atomically(BASELINE, json.dumps({**report, "results": kept}, indent=2) + "\n")
+        # What was not run keeps its figures, and so the version of a tool that is not here now.
+        tools = before["tools"] | {name: version for name, version in tool_versions().items() if version}
+        write_atomically(BASELINE, json.dumps({**report, "tools": tools, "results": kept}, indent=2) + "\n")
         return 0
     if baseline is None:
         return 0
