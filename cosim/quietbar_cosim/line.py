@@ -20,16 +20,21 @@ from quietbar.denoise import observed, taps
 from quietbar.experiment.evaluation import accuracy_of, predict, predictions_of, test_images
 from quietbar.experiment.folder import StageResult
 from quietbar.experiment.line import SoftwareLine
+from quietbar.experiment.recipe import TargetRecipe
 from quietbar.experiment.report import render
 from quietbar.experiment.results import BlockRow, Column, Comparison, Results, TapRow, describe_chip
 from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY, TUNED_FLOAT, TUNED_INTEGER
 from quietbar.files import write_atomically
+from quietbar.integer import Bundle
 from quietbar.integer.crossbar import converter_for_chip
+from quietbar.integer.image import engine_image
 from quietbar.integer.tiles import Tiles
 from quietbar.models import evaluation_mode
 from quietbar_hw.crossbar.folding import CrossbarFolding
 from quietbar_hw.denoiser import AxiDenoiser, Folding
+from quietbar_hw.engine.choosing import Option, choose
 from quietbar_hw.synthesis import count_resources
+from quietbar_hw.synthesis.devices import device_by_name
 from quietbar_hw.verilog import lint, write_verilog
 
 from .blocks import BlockSubject, block_vectors, denoiser_design
@@ -49,11 +54,21 @@ def module_name(tap: str) -> str:
     return "quietbar_denoiser_" + "".join(letter if letter.isalnum() else "_" for letter in tap.lower())
 
 
+def choose_engine(bundle: Bundle, wanted: TargetRecipe) -> Option:
+    """The engine for the blocks of a bundle; see :func:`quietbar_hw.engine.choosing.choose`."""
+    blocks = [tap.config for tap in bundle.taps.values()]
+    device = device_by_name(wanted.device, "hardware.target.device")
+    return choose(blocks, wanted.frames_per_second, device, clock=wanted.clock, runners_up=0).chosen
+
+
 class HardwareLine:
     """Verilog, RTL accuracy, co-simulation, resources and report of what a :class:`SoftwareLine` made."""
 
     def __init__(self, software: SoftwareLine) -> None:
         self.software, self.recipe, self.run = software, software.recipe, software.run
+        target = self.recipe.hardware.target
+        if target is not None:
+            device_by_name(target.device, "hardware.target.device")
 
     @cached_property
     def foldings(self) -> dict[str, Folding]:
@@ -83,6 +98,21 @@ class HardwareLine:
         """The engine on which the RTL's accuracy is measured; None for a denoiser a tap."""
         recipe = self.recipe.hardware.engine
         return None if recipe is None else engine_for(self.software.bundle, recipe)
+
+    @cached_property
+    def target(self) -> str:
+        """The engine chosen for the recipe's target, in words, and where its image is; empty without a target."""
+        wanted = self.recipe.hardware.target
+        if wanted is None:
+            return ""
+
+        def compute(folder: Path) -> dict[str, Any]:
+            chosen = choose_engine(self.software.bundle, wanted)
+            engine_image(self.software.bundle, chosen.engine).save(folder / "image")
+            return {"engine": chosen.engine.to_dict(), "summary": chosen.summary()}
+
+        result = self.run.stage("engine-image", asdict(wanted), (self.software.bundle_result,), compute)
+        return f"{result.values['summary']}; image in {result.folder / 'image'}"
 
     @cached_property
     def _accuracy(self) -> StageResult:
@@ -286,6 +316,7 @@ class HardwareLine:
             versions={tool.name: tool.version for tool in toolchain.tools() if tool.version},
             recipe=to_mapping(recipe),
             variation=describe_chip(line.noisy.chip(0), recipe.noise.conductance),
+            target=self.target,
         )
 
     def _block_row(self, name: str, tally: dict[str, int], resources: dict[str, int]) -> BlockRow:

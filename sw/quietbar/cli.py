@@ -69,9 +69,10 @@ COMMANDS = {
     "placements": Command("quietbar.commands.placements", "compare ways to find places for blocks"),
     "denoise": Command("quietbar.commands.denoise", "insert denoising blocks and train them on the frozen network"),
     "quantize": Command("quietbar.commands.quantize", "turn trained blocks into integers and export a bundle"),
-    "engine-image": Command("quietbar.commands.engine_image", "export a bundle as the memory contents of an engine"),
+    "engine-image": Command("quietbar_cosim.commands.engine_image", "export blocks as an engine's memory contents"),
     "evaluate": Command("quietbar.commands.evaluate", "measure accuracy in software, blocks in exact integers too"),
     "verilog": Command("quietbar_cosim.commands.verilog", "write Verilog and its manifest"),
+    "fold": Command("quietbar_cosim.commands.fold", "choose how parallel the engine has to be for a rate and a device"),
     "engine-cycles": Command(
         "quietbar_cosim.commands.engine_cycles", "where the cycles of the engine's multipliers go"
     ),

@@ -7,6 +7,7 @@ import pytest
 from quietbar import cli
 from quietbar.experiment.results import load_results
 from quietbar.experiment.stages import INTEGER
+from quietbar.integer.image import load_image
 from quietbar_cosim.line import RTL
 
 QUICK = [
@@ -23,6 +24,8 @@ QUICK = [
     "evaluation.chunk=60",
     "hardware.cosim_frames=1",
     "hardware.synthesis=false",
+    'hardware.target.device="ecp5-85"',
+    "hardware.target.frames_per_second=1000",
 ]
 
 
@@ -43,7 +46,18 @@ def test_a_run_ends_in_the_table_and_the_report(options, capsys):
     assert columns[RTL] == columns[INTEGER]
     assert results.bits > 0 and results.differing == 0
     assert all(block.cycles_per_frame == block.cycles_predicted for block in results.blocks)
-    assert (folder / "report" / "index.html").read_text().startswith("<!doctype html>")
+    page = (folder / "report" / "index.html").read_text()
+    assert page.startswith("<!doctype html>")
+    (image,) = folder.glob("engine-image-*/image")
+    assert f"image in {image}" in printed and "An engine for all blocks: lanes = " in page
+    assert list(load_image(image).taps) == [block.tap for block in results.blocks]
+
+
+def test_a_device_that_is_none_is_refused_before_anything_runs(tmp_path, capsys):
+    words = ["recipes/digits.toml", "--folder", str(tmp_path), "--set", 'hardware.target.device="ecp5"']
+    assert cli.main(["run", *words, "--set", "hardware.target.frames_per_second=1"]) == 2
+    assert "hardware.target.device = 'ecp5': must be one of 'ecp5-25'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_run_is_read_back(options, capsys):

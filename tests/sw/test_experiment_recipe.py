@@ -124,3 +124,19 @@ def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("name = ")
     with pytest.raises(QuietbarError, match=r"broken\.toml is not TOML"):
         read_recipe(tmp_path / "broken.toml")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("frames_per_second=0", "hardware.target.frames_per_second = 0"),
+        ("clock=0.0", "hardware.target.clock = 0.0"),
+        ("speed=1", "hardware.target.speed"),
+    ],
+)
+def test_a_target_is_checked_by_name(recipe_file: Path, target: str, said: str) -> None:
+    given = ['hardware.target.device="ecp5-85"', "hardware.target.frames_per_second=10"]
+    chosen = read_recipe(recipe_file, given).hardware.target
+    assert chosen is not None and (chosen.device, chosen.frames_per_second, chosen.clock) == ("ecp5-85", 10, None)
+    with pytest.raises(ConfigurationError, match=said):
+        read_recipe(recipe_file, [*given, f"hardware.target.{target}"])

@@ -326,6 +326,26 @@ class EngineRecipe:
 
 
 @dataclass(frozen=True)
+class TargetRecipe:
+    """A device and a rate, for which an engine is chosen and its image made; see ``quietbar fold``.
+
+    Attributes:
+        device: by its name in the table of :mod:`quietbar_hw.synthesis.devices`.
+        frames_per_second: of the network, at least.
+        clock: in MHz; left out, what the device's family is planned with.
+    """
+
+    device: str
+    frames_per_second: float
+    clock: float | None = None
+
+    def __post_init__(self) -> None:
+        _require_number("hardware.target.frames_per_second", self.frames_per_second, 1e-6, 1e9)
+        if self.clock is not None:
+            _require_number("hardware.target.clock", self.clock, 0.001, 2000)
+
+
+@dataclass(frozen=True)
 class HardwareRecipe:
     """What is made of the blocks in hardware.
 
@@ -335,6 +355,7 @@ class HardwareRecipe:
         engine: that holds all blocks; where given, the RTL's accuracy is measured on it, and else on a denoiser a tap.
         cosim_frames: frames of each block's real activations that go through cocotb, under every stall pattern.
         synthesis: whether Yosys counts resources.
+        target: that an engine for all blocks is chosen for, and its image made; left out, none.
     """
 
     lanes: int = 4
@@ -342,6 +363,7 @@ class HardwareRecipe:
     engine: EngineRecipe | None = None
     cosim_frames: int = 2
     synthesis: bool = True
+    target: TargetRecipe | None = None
 
     def __post_init__(self) -> None:
         require_integer("hardware.lanes", self.lanes, 1, 64)

@@ -139,6 +139,8 @@ def _blocks(results: Results) -> str:
         for block in results.blocks
     ]
     table = _table(["tap", "shape", "cycles a frame", "predicted", "multipliers", "useful multiplier cycles"], rows)
+    if results.target:
+        table += f'<p class="note">An engine for all blocks: {html.escape(results.target)}</p>'
     names = sorted({name for block in results.blocks for name in block.resources})
     if not names:
         return table

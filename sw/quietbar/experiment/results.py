@@ -96,6 +96,7 @@ class Results:
     """Everything a run found out.
 
     ``sigma`` and ``reference`` are those of the temporal noise, ``variation`` is all of it in words.
+    ``target`` tells, where the recipe has one, which engine was chosen for it and where the image lies.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     variation: str = ""
+    target: str = ""
 
     @property
     def share(self) -> float:
@@ -206,4 +208,6 @@ def summary(results: Results) -> str:
     if results.comparisons:
         lines.append(f"bits compared   {results.bits}")
         lines.append(f"bits differing  {results.differing}")
+    if results.target:
+        lines.append(f"engine          {results.target}")
     return "\n".join(lines)

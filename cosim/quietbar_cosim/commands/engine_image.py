@@ -1,0 +1,80 @@
+"""Export blocks as the image of an engine: memory contents, descriptors, and a C header with both and a loader.
+
+The blocks are those of a bundle's folder or of a recipe, whose stages up to the bundle are run or read back. The engine
+is that of --engine, a JSON file with the fields of EngineConfig; or the one that `quietbar fold` chooses for --device
+and --frames-per-second, or for what a recipe says under hardware.target; without any of these, the reference engine.
+Blocks too large for it are refused with what would fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quietbar.contract.engine import EngineConfig
+    from quietbar.experiment.recipe import TargetRecipe
+    from quietbar.integer import Bundle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("source", type=Path, help="recipe (a TOML file), or folder of a bundle")
+    parser.add_argument("--engine", type=Path, help="JSON file of the engine's configuration")
+    parser.add_argument("--device", help="choose the engine for this device, see 'quietbar fold'")
+    parser.add_argument("--frames-per-second", type=float, help="of the network, with --device")
+    parser.add_argument("--clock", type=float, metavar="MHZ", help="of the engine, with --device")
+    parser.add_argument("--folder", type=Path, default=Path("build/engine-image"), help="of the image (%(default)s)")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Write the image and list its taps."""
+    from quietbar.integer.image import engine_image
+
+    bundle, wanted = _source(arguments.source)
+    image = engine_image(bundle, _engine(arguments, bundle, wanted))
+    path = image.save(arguments.folder)
+    for number, (name, place) in enumerate(image.taps.items()):
+        block = place.block
+        print(f"tid {number}: {name}, {block.channels} x {block.height} x {block.width}, hidden {block.hidden}")
+    print(f"{path}: {len(image.writes)} words of {len(image.taps)} blocks")
+    return 0
+
+
+def _source(source: Path) -> tuple[Bundle, TargetRecipe | None]:
+    """The blocks, and what a recipe says of their target."""
+    if source.suffix != ".toml":
+        from quietbar.integer import load
+
+        return load(source), None
+    from quietbar.experiment.line import SoftwareLine
+    from quietbar.experiment.recipe import read_recipe
+
+    recipe = read_recipe(source)
+    return SoftwareLine(recipe).bundle, recipe.hardware.target
+
+
+def _engine(arguments: argparse.Namespace, bundle: Bundle, wanted: TargetRecipe | None) -> EngineConfig:
+    from quietbar.contract.engine import REFERENCE
+    from quietbar.contract.errors import require
+    from quietbar.experiment.recipe import TargetRecipe
+    from quietbar.integer.image import read_engine
+    from quietbar_cosim.line import choose_engine
+
+    if arguments.device is None:
+        for name in ("frames_per_second", "clock"):
+            value = getattr(arguments, name)
+            require(value is None, "--" + name.replace("_", "-"), value, "left out without --device")
+    else:
+        require(arguments.engine is None, "--engine", str(arguments.engine), "left out with --device")
+        rate = arguments.frames_per_second
+        require(rate is not None, "--frames-per-second", rate, "given with --device")
+        wanted = TargetRecipe(arguments.device, rate, arguments.clock)
+    if arguments.engine is not None:
+        return read_engine(arguments.engine)
+    if wanted is None:
+        return REFERENCE
+    chosen = choose_engine(bundle, wanted)
+    print(chosen.summary())
+    return chosen.engine
