@@ -13,11 +13,11 @@ from typing import Any
 
 from quietbar import analog
 from quietbar.contract.engine import EngineConfig
+from quietbar.contract.engine_size import fitting
 from quietbar.experiment.evaluation import chunk_path, chunk_starts, predict
 from quietbar.experiment.line import SoftwareLine
 from quietbar.experiment.recipe import EngineRecipe
 from quietbar.integer import Bundle
-from quietbar.integer.image import fitting
 
 from .compared import ComparedTap, Tally
 from .engine import RTLEngine

@@ -9,10 +9,11 @@ import pytest
 from quietbar.cli import main
 from quietbar.contract import BlockConfig, ConfigurationError
 from quietbar.contract.engine import EngineConfig, Section, place
+from quietbar.contract.engine_size import fitting
 from quietbar.contract.errors import QuietbarError
 from quietbar.integer import Bundle, IntegerTap, Scales, random_parameters
 from quietbar.integer.engine import block_writes
-from quietbar.integer.image import HEADER, HEX, MANIFEST, WORDS, engine_image, fitting, load_image
+from quietbar.integer.image import HEADER, HEX, MANIFEST, WORDS, engine_image, load_image
 
 ENGINE = EngineConfig(
     lanes=2, group=2, channels=8, hidden=4, height=6, width=6, blocks=3, matrix_rows=16, window_rows=16, hidden_rows=4,

@@ -28,10 +28,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """Print the table."""
     from quietbar import models
     from quietbar.analog import Converter, Interface
+    from quietbar.contract.engine_size import fitting
     from quietbar.estimates import estimate
     from quietbar.estimates.denoiser import EngineHardware, denoiser_estimate
     from quietbar.files import write_atomically
-    from quietbar.integer.image import fitting, read_engine
+    from quietbar.integer.image import read_engine
     from quietbar_hw.engine.timing import predict
 
     network, blocks = read_result(arguments.result)

@@ -13,8 +13,8 @@ from functools import cache, cached_property
 
 from quietbar.contract import BlockConfig, ConfigurationError, QuietbarError, require, require_integer
 from quietbar.contract.engine import EngineConfig, stage_cycles
+from quietbar.contract.engine_size import fitting
 from quietbar.contract.errors import require_number
-from quietbar.integer.image import fitting
 
 from ..synthesis.devices import DEVICES, FAMILIES, RESOURCES, Device
 from ..synthesis.estimate import RULES, estimate, multipliers_of

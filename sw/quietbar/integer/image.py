@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quietbar.contract.block import BlockConfig
-from quietbar.contract.engine import Descriptor, EngineConfig, place, rows_needed
+from quietbar.contract.engine import Descriptor, EngineConfig, place
+from quietbar.contract.engine_size import fitting
 from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_choice
 from quietbar.contract.memory import segments
 from quietbar.files import write_atomically
@@ -161,36 +162,6 @@ def engine_image(bundle: Bundle, engine: EngineConfig) -> EngineImage:
     return EngineImage(engine, dict(zip(names, descriptors, strict=True)), tuple(writes))
 
 
-def fitting(engine: EngineConfig, blocks: Sequence[BlockConfig]) -> EngineConfig:
-    """``engine`` with as much more of everything as the blocks need; its parallelism stays.
-
-    Raises:
-        ConfigurationError: no engine of this parallelism runs them, as blocks of different ``fraction_bits``.
-    """
-    fractions = {block.fraction_bits for block in blocks}
-    require(len(fractions) == 1, "bundle.fraction_bits", sorted(fractions), "the same in all taps of an engine")
-    kernels = {block.kernel for block in blocks}
-    sampling = any(block.mode == "sampling" for block in blocks)
-    if engine.kernels == "both" or len(kernels) == 2:
-        kind: Any = "both"
-    else:
-        kind = engine.kernels if engine.kernels in kernels else "both"
-    grown = replace(
-        engine,
-        channels=max(engine.channels, _whole(max(block.channels for block in blocks), engine.lanes)),
-        hidden=max(engine.hidden, _whole(max(block.hidden for block in blocks), engine.group)),
-        height=max(engine.height, *(block.height for block in blocks)),
-        width=max(engine.width, *(block.width for block in blocks)),
-        blocks=max(engine.blocks, len(blocks)),
-        noise=engine.noise or sampling,
-        kernels=kind,
-        fraction_bits=fractions.pop(),
-    )
-    needed = [rows_needed(grown, block) for block in blocks]
-    totals = {f"{name}_rows": sum(each[name] for each in needed) for name in needed[0]}
-    return replace(grown, **{name: max(getattr(engine, name), rows) for name, rows in totals.items()})
-
-
 def check_fit(engine: EngineConfig, blocks: Sequence[BlockConfig], names: Sequence[str]) -> None:
     """Refuse blocks that an engine does not hold, and say what would fit."""
     try:
@@ -218,10 +189,6 @@ def check_fit(engine: EngineConfig, blocks: Sequence[BlockConfig], names: Sequen
     larger = ", ".join(f"{name} = {value}" for name, value in wanted.items())
     allowed = f"an engine with {larger}, or the first {count} of the {len(blocks)} taps ({cause})"
     raise ConfigurationError("engine", have, allowed) from None
-
-
-def _whole(number: int, unit: int) -> int:
-    return -(-number // unit) * unit
 
 
 def _identifier(tap: str) -> str:
