@@ -31,9 +31,15 @@ def test_chips_are_averaged_and_what_differs_is_counted(tmp_path):
     assert (curve["mean"], curve["deviation"]) == (85.0, 5.0)
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Where runs are kept, so that blocks are trained once."""
+    return tmp_path_factory.mktemp("runs")
+
+
 @pytest.fixture
-def line(tmp_path):
-    return SoftwareLine(read_recipe(RECIPE, SMALL), tmp_path / "run")
+def line(runs):
+    return SoftwareLine(read_recipe(RECIPE, SMALL), runs / "digits-tiles")
 
 
 def test_points_that_were_done_are_read_back_and_the_rest_goes_on(line, tmp_path, monkeypatch):
@@ -58,7 +64,7 @@ def test_points_that_were_done_are_read_back_and_the_rest_goes_on(line, tmp_path
     assert (found["predictions"], found["differing"]) == (40, 0) and found["clean"] > 0
 
 
-def test_a_class_that_differs_is_counted(line, tmp_path, monkeypatch):
+def test_a_class_that_differs_is_counted(line, runs, tmp_path, monkeypatch):
     def wrong(network, images):
         classes = network.classes(images)
         classes[3] = (classes[3] + 1) % 10
@@ -68,7 +74,7 @@ def test_a_class_that_differs_is_counted(line, tmp_path, monkeypatch):
     sweep = Sweep(sigmas=(0.2,), seconds=(20.0,), chips=(4,), images=20)
     assert [point["differing"] for point in run(line, sweep, tmp_path / "points")] == [1, 1]
     arguments = ["cosim-mixed", str(RECIPE), "--sigma", "0.2", "--seconds", "20", "--chip", "4", "--images", "20"]
-    monkeypatch.setattr("quietbar.experiment.line.RUNS", tmp_path)
+    monkeypatch.setattr("quietbar.experiment.line.RUNS", runs)
     overrides = [word for each in SMALL for word in ("--set", each)]
     files = ["--folder", str(tmp_path / "others"), "--output", str(tmp_path / "results.json")]
     assert main([*arguments, *overrides, *files]) == 1

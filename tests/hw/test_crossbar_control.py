@@ -72,10 +72,9 @@ def test_the_page_is_current():
     )
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.4])
-def test_the_bank_is_what_the_map_says(stall):
+def test_the_bank_is_what_the_map_says():
     registers = crossbar_map(CONFIG, FOLDING)
-    run_checks(RegisterBank(registers), registers, checks(registers, windows=False), stall=stall, seed=1)
+    run_checks(RegisterBank(registers), registers, checks(registers, windows=False), stall=0.4, seed=1)
 
 
 class Host:
