@@ -9,10 +9,11 @@ from amaranth.lib.wiring import In, Out
 from quietbar.contract.engine import EngineConfig
 
 from ..engine.top import AxiEngine
+from ..register_slice import RegisterSlice
 from ..registers.axi_lite import axi_lite_members
 from ..stream import Queue
 from .bridge import Bridge
-from .packets import PacketReceiver, PacketSender
+from .packets import OutgoingByte, PacketReceiver, PacketSender
 from .uart import ReceivedByte, UartReceiver, UartTransmitter, check_divisor
 
 LINE_BYTES = 1024
@@ -52,7 +53,10 @@ class SerialEngine(wiring.Component):
         m.submodules.uart_out = uart_out = UartTransmitter(self.divisor)
         wiring.connect(m, line.o, packets_in.i)
         wiring.connect(m, packets_in.o, bridge.i)
-        wiring.connect(m, bridge.o, packets_out.i)
+        # Without it the slowest path of all goes from the queue of beats through the escapes back to that queue.
+        m.submodules.answers = answers = RegisterSlice(OutgoingByte)
+        wiring.connect(m, bridge.o, answers.i)
+        wiring.connect(m, answers.o, packets_out.i)
         wiring.connect(m, packets_out.o, uart_out.i)
         m.d.comb += [
             uart_in.rx.eq(self.rx),
