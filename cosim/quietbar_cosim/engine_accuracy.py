@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from quietbar import analog
 from quietbar.contract.engine import EngineConfig
 from quietbar.contract.engine_size import fitting
@@ -89,7 +91,8 @@ def engine_chunks(line: SoftwareLine, engine: EngineConfig, workers: int, folder
     count = min(workers, todo.qsize())
     if count:
         RTLEngine(line.bundle, engine, threads=1).close()
-        with ThreadPoolExecutor(count) as pool:
+        # The reference turns NNPACK off and on again, for all threads: off throughout, none can turn it on for another.
+        with torch.backends.nnpack.flags(enabled=False), ThreadPoolExecutor(count) as pool:
             list(pool.map(work, range(count)))
     return {chip: predict(line.denoised, data, recipe, folder, _name(chip)) for chip in recipe.chips}
 
