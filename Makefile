@@ -14,7 +14,7 @@ export AMARANTH_USE_YOSYS := builtin
 export QUIETBAR_TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-slow lint verilog cosim cosim-mixed accuracy synth bitstream mutants coverage status bench gaussian-report docs clean
+.PHONY: help setup doctor demo test test-slow lint verilog cosim cosim-mixed accuracy synth formal bitstream mutants coverage status bench gaussian-report docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    make \1\t\2/p' Makefile | expand -t 20
@@ -55,6 +55,9 @@ accuracy: setup ## accuracy with every bit taken from the RTL
 
 synth: setup ## synthesise, place and time the watched designs, and compare with hw/synth/baseline.json
 	@$(BIN)/quietbar synth
+
+formal: setup ## prove the hardware's properties: by induction, bounded, or as equivalence; resumes
+	@$(BIN)/quietbar formal
 
 bitstream: setup ## the bitstream of the ULX3S example in build/board; BOARD="--device 85F" for another size
 	@$(BIN)/quietbar bitstream $(BOARD)

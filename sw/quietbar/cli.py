@@ -80,6 +80,7 @@ COMMANDS = {
     "cosim-mixed": Command("quietbar_cosim.commands.cosim_mixed", "run a network on tiles in RTL over noise and time"),
     "accuracy": Command("quietbar_cosim.commands.accuracy", "measure accuracy with every bit taken from the RTL"),
     "registers": Command("quietbar_cosim.commands.registers", "make bank, drivers and documents of a register map"),
+    "formal": Command("quietbar_cosim.commands.formal", "prove the properties of the hardware with Yosys and ABC"),
     "synth": Command("quietbar_cosim.commands.synth", "count the resources of the Verilog with Yosys"),
     "bitstream": Command("quietbar_cosim.commands.bitstream", "make the bitstream of an engine on a ULX3S board"),
     "board": Command("quietbar_cosim.commands.board", "denoise frames on a board over its serial port"),

@@ -1,71 +1,206 @@
-"""Proofs of stream components for ever, by induction, and the planted faults that break them."""
+# amaranth: UnusedElaboratable=no
+"""Properties of the hardware proven, and the planted faults that break them."""
+
+import inspect
+import re
+from pathlib import Path
 
 import pytest
-from amaranth.hdl import Module, Value
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Assert, Module
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import ConfigurationError
 from quietbar_cosim.planting import planted
-from quietbar_hw.formal import OrderedContents, Patience, StreamRules, prove
+from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.conv import LineBuffer
+from quietbar_hw.crossbar.converter import Converter
+from quietbar_hw.denoiser import AxiDenoiser
+from quietbar_hw.denoiser.subtract import Subtract
+from quietbar_hw.engine.frames import DescriptorTable
+from quietbar_hw.engine.framing import Framing
+from quietbar_hw.engine.memory import Writer
+from quietbar_hw.formal import ProofError, prove
+from quietbar_hw.formal.properties.catalogue import PROPERTIES
+from quietbar_hw.formal.properties.streams import COMPONENTS, hardware_components
+from quietbar_hw.formal.suite import prove_all, table
+from quietbar_hw.formal.surroundings import stream_ports
 from quietbar_hw.register_slice import RegisterSlice
-from quietbar_hw.stream import Resize
+from quietbar_hw.registers.axi_lite import AxiLiteSlave
+from quietbar_hw.registers.bank import RegisterBank
+from quietbar_hw.stream import Fork, Queue, ResultQueue
+
+DRIVES = re.compile(r"Out\(stream\.Signature|_tvalid\"?: Out\(|m_axis_|axi_lite_members\(")
+"""What the constructor of a component with a stream that goes out says."""
 
 
-class Proof(wiring.Component):
-    """A component between streams of plain bits, whose surroundings keep the rules that it is held to."""
+def test_every_component_that_drives_a_stream_is_in_the_catalogue():
+    drives = {each for each in hardware_components() if DRIVES.search(inspect.getsource(each.__init__))}
+    missing = {each.__qualname__ for each in drives - set(COMPONENTS)}
+    assert not missing, f"to be added to quietbar_hw.formal.properties.streams.COMPONENTS: {missing}"
+    assert drives == set(COMPONENTS), "the pattern sees what it should"
 
-    def __init__(self, part, bits_in, bits_out, capacity=None):
-        self.part, self.capacity = part, capacity
-        super().__init__({"i": In(stream.Signature(bits_in)), "o": Out(stream.Signature(bits_out))})
+
+def test_what_is_in_the_catalogue_is_what_it_says_and_drives_a_stream():
+    for component, streams in COMPONENTS.items():
+        made = streams.make()
+        assert type(made) is component
+        assert [port for port in stream_ports(made) if not port.taken and port.stalls]
+
+
+FAST = [each for each in PROPERTIES.values() if each.fast]
+
+
+@pytest.mark.parametrize("each", FAST, ids=[each.name for each in FAST])
+def test_holds(each):
+    verdict = each.prove()
+    assert verdict.holds, verdict.trace
+
+
+# Property, then the fault: class, method, what stands there, what is planted.
+FAULTS = {
+    "a slice that drops what it offers": (
+        "streams/RegisterSlice", RegisterSlice, "leaving = self.o.ready | ~offering",
+        "leaving = self.o.ready | self.i.valid | ~offering",
+    ),
+    "a slice that swaps its registers": (
+        "queues/RegisterSlice", RegisterSlice, "Mux(holding, spare, entering)", "Mux(holding, entering, spare)",
+    ),
+    "a slice that is always ready": (
+        "queues/RegisterSlice", RegisterSlice, "self.i.ready.eq(~holding)", "self.i.ready.eq(1)",
+    ),
+    "a queue that offers when it is empty": (
+        "queues/Queue", Queue, "self.o.valid.eq(memory.r_rdy)", "self.o.valid.eq(memory.r_rdy | self.i.valid)",
+    ),
+    "a queue that is ready when it is full": (
+        "queues/Queue", Queue, "self.i.ready.eq(memory.w_rdy)", "self.i.ready.eq(1)",
+    ),
+    "credit for one result too many": (
+        "queues/ResultQueue", ResultQueue, "self.depth - self.burst", "self.depth - self.burst + 1",
+    ),
+    "a fork that forgets who has taken": (
+        "queues/Fork", Fork, "Mux(done.all(), 0, done)", "0",
+    ),
+    "a converter that goes on while its code waits": (
+        "streams/crossbar Converter", Converter, "advance.eq(~self.codes.valid | self.codes.ready)", "advance.eq(1)",
+    ),
+    "an output that waits for the input": (
+        "streams/denoiser Subtract", Subtract, "wiring.connect(m, results.o, wiring.flipped(self.o))",
+        "m.d.comb += [self.o.valid.eq(results.o.valid & self.mean.valid), results.o.ready.eq(self.o.ready)]",
+    ),
+    "a last beat that moves": (
+        "streams/denoiser AxiDenoiser", AxiDenoiser, "self.m_axis_tlast.eq(beat_out.at_end)",
+        "self.m_axis_tlast.eq(beat_out.at_end & ~may_flow)",
+    ),
+    "rounding down": (
+        "requantizer/24 to 8 signed, shift 9", Requantizer, "(fine[: self.target.bits + 1] + 1) >> 1",
+        "fine[: self.target.bits + 1] >> 1",
+    ),
+    "a limit that is one off": (
+        "requantizer/24 to 8 signed, shift 24", Requantizer, "fine > 2 * self.target.high",
+        "fine > 2 * self.target.high + 1",
+    ),
+    "a shift that wraps": (
+        "requantizer/24 to 8 signed, shift 47", Requantizer, "places_early.eq(self.shift - 1)",
+        "places_early.eq((self.shift - 1)[:5])",
+    ),
+    "edges that are not zero": (
+        "windows/2 x 2", LineBuffer, "Mux(edges.last_column, 0, Value.cast(column))", "Value.cast(column)",
+    ),
+    "a write that is answered before its data came": (
+        "axi4-lite/AxiLiteSlave", AxiLiteSlave, "wants_write = have_aw & have_w &", "wants_write = have_aw &",
+    ),
+    "a read that waits for a write": (
+        "axi4-lite/RegisterBank", AxiLiteSlave, "wants_read = have_ar & (", "wants_read = have_ar & have_aw & (",
+    ),
+    "a response that is not kept": (
+        "streams/registers AxiLiteSlave", AxiLiteSlave, "with m.If(self.s_axil_rready):", "with m.If(1):",
+    ),
+    "hardware and software in the wrong order": (
+        "registers/every kind of field", RegisterBank, "steps if field.hardware_first else reversed(steps)", "steps",
+        "_store",
+    ),
+    "strobes that are ignored": (
+        "registers/every kind of field", RegisterBank, "bit.replicate(8) for bit in port.strobe",
+        "bit.replicate(8) | 255 for bit in port.strobe", "_register",
+    ),
+    "a frame too short that is not made up": (
+        "engine/frames leave whole", Framing, "ends_frame.eq(ends_row & (row == fields.last_row))",
+        "ends_frame.eq(beat.last | (ends_row & (row == fields.last_row)))",
+    ),
+    "a frame of an unknown block that stays": (
+        "engine/no beat waits for ever", Framing, "(held & (doing == Doing.DROP)) | unusable)",
+        "(held & (doing == Doing.DROP)))",
+    ),
+    "a refused write that is stored": (
+        "engine/writes are answered", Writer, "self.store.en.eq(errors == 0)", "self.store.en.eq(1)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_catches(fault):
+    name, owner, old, new, *method = FAULTS[fault]
+    with planted(owner, method[0] if method else "elaborate", old, new):
+        verdict = PROPERTIES[name].prove()
+    assert not verdict.holds
+    assert verdict.trace.split()[:2] == ["cycle", "0"]
+    assert len(verdict.trace.splitlines()[0].split()) == verdict.depth + 1
+
+
+@pytest.mark.slow
+def test_catches_a_descriptor_that_needs_more_than_there_is():
+    old, new = "end <= getattr(config", "end <= 1 + getattr(config"
+    with planted(DescriptorTable, "elaborate", old, new):
+        assert not PROPERTIES["engine/unfit descriptors stay unknown"].prove().holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("each", [each for each in PROPERTIES.values() if not each.fast], ids=lambda each: each.name)
+def test_holds_too(each):
+    verdict = each.prove()
+    assert verdict.holds, verdict.trace
+
+
+def test_results_are_kept_and_taken_while_nothing_changes(tmp_path):
+    chosen = [PROPERTIES["streams/Fork"], PROPERTIES["streams/Resize"]]
+    first = prove_all(chosen, tmp_path)
+    again = prove_all(chosen, tmp_path)
+    assert [result.kept for result in first + again] == [False, False, True, True]
+    with planted(Fork, "elaborate", "Mux(done.all(), 0, done)", "0"):
+        changed = prove_all(chosen, tmp_path)
+    assert [result.kept for result in changed] == [False, True]
+    assert [row[:4] for row in table(again)] == [
+        ("streams/Fork", "induction", "1", "proven"),
+        ("streams/Resize", "induction", "2", "proven"),
+    ]
+
+
+class Adder(wiring.Component):
+    """Something with a register."""
+
+    def __init__(self):
+        super().__init__({"i": In(2), "o": Out(2)})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.part = part = self.part
-        m.d.comb += [
-            Value.cast(part.i.payload).eq(self.i.payload),
-            part.i.valid.eq(self.i.valid),
-            self.i.ready.eq(part.i.ready),
-            self.o.payload.eq(Value.cast(part.o.payload)),
-            self.o.valid.eq(part.o.valid),
-            part.o.ready.eq(self.o.ready),
-        ]
-        StreamRules.watch(m, self.i, "rules_in", "assume")
-        StreamRules.watch(m, self.o, "rules_out")
-        if self.capacity:
-            OrderedContents.watch(m, self.i, self.o, self.capacity)
-            Patience.watch(m, self.o, "patience", 2)
+        m.d.sync += self.o.eq(self.o + self.i)
+        m.d.comb += Assert(self.o != 3)
         return m
 
 
-def test_a_slice_keeps_order_and_rules_for_ever_behind_stalls_of_two_cycles():
-    assert prove(Proof(RegisterSlice(2), 2, 2, capacity=2), "induction", 12).holds
-
-
-@pytest.mark.parametrize(("before", "after"), [(4, 1), (1, 4)])
-def test_resizing_keeps_the_rules_for_ever(before, after):
-    assert prove(Proof(Resize(2, before, after), 2 * before, 2 * after), "induction", 4).holds
-
-
-def test_a_slice_that_holds_less_than_it_takes_is_caught_with_a_trace():
-    verdict = prove(Proof(RegisterSlice(2), 2, 2, capacity=1), "induction", 12)
-    assert not verdict.holds
-    assert "Time Signal Name" in verdict.trace
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("leaving = self.o.ready | ~offering", "leaving = self.o.ready | self.i.valid | ~offering"),
-        ("Mux(holding, spare, entering)", "Mux(holding, entering, spare)"),
-        ("self.i.ready.eq(~holding)", "self.i.ready.eq(1)"),
-    ],
-)
-def test_faults_of_a_slice_are_caught(old, new):
-    with planted(RegisterSlice, "elaborate", old, new):
-        assert not prove(Proof(RegisterSlice(2), 2, 2, capacity=2), "bounded", 8).holds
+def test_an_equivalence_has_no_registers():
+    with pytest.raises(ProofError, match="an equivalence has no registers"):
+        prove(Adder(), "equivalence", 1)
 
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(ConfigurationError, match="method = 'hope'"):
         prove(RegisterSlice(2), "hope", 4)  # refused before anything is elaborated
+
+
+def test_the_example_of_the_document_runs(capsys):
+    text = (Path(__file__).parents[2] / "docs" / "verification.md").read_text()
+    example = re.search(r"^```python\n(.*?)^```", text, re.M | re.S)[1]
+    exec(compile(example, "docs/verification.md", "exec"), {"__name__": "example"})
+    assert "o__valid" in capsys.readouterr().out

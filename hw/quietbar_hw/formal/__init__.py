@@ -1,9 +1,24 @@
-"""Proofs about the hardware: rules of streams and ports as assertions, proven by the SAT solver inside Yosys.
+"""Proofs about the hardware: rules of streams and ports as assertions, proven by ABC inside Yosys.
 
-`StreamRules` and `prove` know nothing of quietbar: any Amaranth project can use them on its own components.
+All but the subpackage ``properties`` knows nothing of quietbar: any Amaranth project can use it on its own components,
+see docs/verification.md.
 """
 
-from .prove import ProofError, Verdict, prove
+from .axi_lite import answers_in_time
+from .prove import METHODS, Method, ProofError, Verdict, prove
 from .rules import OrderedContents, Patience, StreamRules
+from .surroundings import Surrounded, stream_ports
 
-__all__ = ["OrderedContents", "Patience", "ProofError", "StreamRules", "Verdict", "prove"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "OrderedContents",
+    "Patience",
+    "ProofError",
+    "StreamRules",
+    "Surrounded",
+    "Verdict",
+    "answers_in_time",
+    "prove",
+    "stream_ports",
+]

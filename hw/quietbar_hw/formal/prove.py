@@ -1,22 +1,31 @@
-"""Assertions of a component proven, or a trace found that breaks one, by the SAT solver inside Yosys."""
+"""Assertions of a component proven, or a trace found that breaks one, by ABC inside Yosys."""
 
 from __future__ import annotations
 
-import re
+import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from amaranth.back import rtlil
+from amaranth.hdl import ClockDomain, Module
+from amaranth.hdl._ir import PortDirection
 
 from quietbar import toolchain
 from quietbar.contract import QuietbarError, require_choice, require_integer
 
 from ..verilog import port_signals
+from .abstraction import ANYTHING
+from .trace import trace_table
 
-Method = Literal["induction", "bounded"]
+Method = Literal["induction", "bounded", "equivalence"]
+METHODS: tuple[Method, ...] = ("induction", "bounded", "equivalence")
+
+# A gate for the pass that calls ABC to be called for; ABC forgets it and reads the design.
+NOTHING = "module nothing(input a, b, output y); assign y = a & b; endmodule\n"
 
 
 class ProofError(QuietbarError):
@@ -28,10 +37,11 @@ class Verdict:
     """What came of a proof.
 
     Attributes:
-        holds: whether the assertions hold: in every reachable state by induction, within ``depth`` cycles if bounded.
-        method: ``induction`` or ``bounded``.
-        depth: cycles unrolled: the bound, or the length of the induction that succeeded.
-        trace: the solver's table of a run that breaks an assertion; empty where they hold.
+        holds: whether the assertions hold: for ever, or within ``depth`` cycles if bounded.
+        method: ``induction``, ``bounded`` or ``equivalence``.
+        depth: cycles: the bound, or the frames of the inductive invariant; where an assertion is broken, the length of
+            the run that does it.
+        trace: a table of that run, ports and registers by cycle; empty where the assertions hold.
     """
 
     holds: bool
@@ -40,58 +50,109 @@ class Verdict:
     trace: str = ""
 
 
-def prove(component: Any, method: Method, depth: int) -> Verdict:
-    """Prove all assertions in ``component`` under its assumptions, from its state after reset.
+def prove(component: Any, method: Method, depth: int, *, free: Sequence[str] = (), seconds: int = 600) -> Verdict:
+    """Prove all assertions in ``component`` under its assumptions, from the state that its registers start in.
 
-    Inputs are free in every cycle, ``rst`` stays low. By induction: no run of up to ``depth`` cycles breaks an
-    assertion, and for some k up to ``depth`` no k good cycles, from any state whatever, are followed by a bad one. Then
-    the assertions hold for ever.
+    Inputs are free in every cycle; there is no reset.
+
+    Args:
+        component: with `Assert` and `Assume` in it.
+        method: ``induction`` finds an invariant of the reachable states by itself (property-directed reachability, also
+            known as IC3): the assertions hold for ever. ``bounded``: no run of ``depth`` cycles breaks them.
+            ``equivalence``: there are no registers, and no inputs break them.
+        depth: cycles of a bounded proof; and after as many frames induction gives up.
+        free: patterns of Yosys' `select` for cells whose outputs are cut off and may be anything in any cycle, such as
+            ``top/t:$mul``. What is proven then holds whatever these compute; a trace may be one that they never give.
+        seconds: after which ABC gives up.
 
     Raises:
         MissingToolError: there is no Yosys that will do.
-        ProofError: there was no verdict. Also where induction found neither a proof nor a counterexample from reset.
+        ProofError: there was no verdict.
     """
-    require_choice("method", method, ("induction", "bounded"))
-    return prove_text(
-        rtlil.convert(component, name="top", ports=port_signals(component), emit_src=False), method, depth
-    )
-
-
-def prove_text(text: str, method: Method, depth: int) -> Verdict:
-    """Prove all assertions of RTLIL whose top module is called ``top``; see :func:`prove`."""
-    require_choice("method", method, ("induction", "bounded"))
+    require_choice("method", method, METHODS)
     require_integer("depth", depth, 1, 1000)
-    yosys = str(toolchain.yosys().require())
-    only_base = "-tempinduct-baseonly " if method == "bounded" else ""
-    script = [
+    frames = 1 if method == "equivalence" else depth
+    engine = f"{'pdr' if method == 'induction' else 'bmc3'},-F,{frames},-T,{seconds}"
+    with tempfile.TemporaryDirectory(prefix="quietbar-proof-") as name:
+        folder = Path(name)
+        (folder / "design.il").write_text(to_rtlil(component))
+        (folder / "nothing.v").write_text(NOTHING)
+        said = _yosys(_to_gates(free), folder)
+        model = folder / "design.aig"
+        if not model.exists():
+            raise ProofError(f"Yosys refused the design: {_last_lines(said)}")
+        registers = int(model.open("rb").readline().split()[3])
+        if method == "equivalence" and registers:
+            raise ProofError(f"an equivalence has no registers, and here are {registers}")
+        found, said = _abc(engine, folder)
+        if found[:2] == ["snl_UNK", "0"] and method == "induction":
+            # Where rules assumed and asserted are the same gates nothing is left to prove, which pdr does not see.
+            found, said = _abc("dprove", folder)
+        if found[:1] == ["snl_UNSAT"]:
+            return Verdict(True, method, max(int(found[1]), 1))
+        if found[:1] == ["snl_SAT"]:
+            names, run = (folder / "design.map").read_text(), (folder / "run.txt").read_text()
+            return Verdict(False, method, *trace_table(model.read_bytes(), names, run))
+    if found[:1] == ["snl_UNK"] and method != "induction" and int(found[1]) + 1 >= depth:
+        return Verdict(True, method, depth)
+    if found[:1] == ["snl_UNK"]:
+        raise ProofError(f"no verdict within {depth} cycles and {seconds} seconds")
+    raise ProofError(f"ABC gave no verdict: {_last_lines(said)}")
+
+
+def to_rtlil(component: Any) -> str:
+    """The component as RTLIL, in a clock domain without reset."""
+    top = Module()
+    top.domains.sync = domain = ClockDomain("sync", reset_less=True)
+    top.submodules.proof = component
+    os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+    ports = {"clk": (domain.clk, PortDirection.Input), **port_signals(component)}
+    text = rtlil.convert(top, name="top", ports=ports, emit_src=False)
+    return text.replace(f"cell \\{ANYTHING} ", "cell $anyseq ")
+
+
+def _to_gates(free: Sequence[str]) -> list[str]:
+    """Yosys' script from RTLIL to a file of AND gates and registers; bits that nothing drives may be anything."""
+    return [
         "read_rtlil design.il",
         "hierarchy -top top",
         "proc",
         "flatten",
+        "delete -output top/o:*",
         "chformal -lower",
-        "memory_map",
+        "opt -fast",
+        *(f"cutpoint {pattern}" for pattern in free),
         "async2sync",
         "opt -fast",
-        f"tee -q -o sat.txt sat -set rst 0 -set-assumes -prove-asserts -seq 1 -tempinduct {only_base}-maxsteps {depth} "
-        "-show-inputs -show-outputs -show-regs",
+        "memory_map",
+        "opt -fast",
+        "formalff -clk2ff",
+        "dffunmap",
+        "techmap",
+        "opt -fast",
+        "dffunmap",
+        "opt_clean",
+        "setundef -undriven -anyseq",
+        "aigmap",
+        "opt_clean",
+        "write_aiger -zinit -vmap design.map design.aig",
     ]
-    with tempfile.TemporaryDirectory(prefix="quietbar-proof-") as folder:
-        (Path(folder) / "design.il").write_text(text)
-        done = subprocess.run(
-            [yosys, "-Q", "-p", "; ".join(script)],
-            cwd=folder,
-            env=toolchain.environment(),
-            capture_output=True,
-            text=True,
-        )
-        report = Path(folder) / "sat.txt"
-        said = report.read_text() if report.exists() else ""
-    if "SUCCESS!" in said:
-        steps = re.findall(r"\[induction step (\d+)\]", said)
-        return Verdict(True, method, int(steps[-1]) if steps else depth)
-    if "model found for base case: FAIL!" in said:
-        return Verdict(False, method, depth, said[said.rindex("  Time Signal Name") :])
-    if "Reached maximum number of time steps" in said:
-        raise ProofError(f"neither an induction of up to {depth} cycles proves it nor a run of as many breaks it")
-    last = "\n".join((done.stdout + done.stderr + said).splitlines()[-5:])
-    raise ProofError(f"Yosys gave no verdict: {last}")
+
+
+def _abc(engine: str, folder: Path) -> tuple[list[str], str]:
+    """The words of ABC's verdict on ``design.aig``, its assumptions folded into its assertions; and what was said."""
+    commands = f"+read_aiger,design.aig;fold;{engine};write_status,status.txt;write_cex,-n,-m,run.txt"
+    said = _yosys(["read_verilog nothing.v", "techmap", f"abc -g AND -script {commands}"], folder)
+    status = folder / "status.txt"
+    return status.read_text().split() if status.exists() else [], said
+
+
+def _yosys(script: Sequence[str], folder: Path) -> str:
+    """Run the commands in ``folder``; what was said last of all."""
+    command = [str(toolchain.yosys().require()), "-Q", "-q", "-p", "; ".join(script)]
+    done = subprocess.run(command, cwd=folder, env=toolchain.environment(), capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def _last_lines(text: str) -> str:
+    return "\n".join(text.splitlines()[-5:])

@@ -11,7 +11,8 @@ from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
-from ..formal.prove import Method, Verdict, prove_text
+from ..formal.prove import Method, Verdict
+from ..formal.satisfiability import prove_text
 from ..verilog import port_signals
 
 PART = "part"

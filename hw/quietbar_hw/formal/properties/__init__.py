@@ -1,0 +1,1 @@
+"""What is proven about the hardware: properties by subject, all of them in :data:`~.catalogue.PROPERTIES`."""

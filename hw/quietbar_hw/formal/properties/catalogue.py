@@ -1,0 +1,16 @@
+"""All properties."""
+
+from __future__ import annotations
+
+from .engine import ENGINE_PROPERTIES
+from .property import Property
+from .queues import QUEUES
+from .registers import REGISTER_PROPERTIES
+from .requantizer import REQUANTIZER
+from .streams import STREAMS
+from .windows import WINDOWS
+
+PROPERTIES: dict[str, Property] = {
+    each.name: each for each in (*STREAMS, *QUEUES, *REQUANTIZER, *WINDOWS, *REGISTER_PROPERTIES, *ENGINE_PROPERTIES)
+}
+"""By name."""

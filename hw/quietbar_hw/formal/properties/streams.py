@@ -1,0 +1,193 @@
+"""Every component that drives a stream, small, for the proof that it keeps the stream rules."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Assume, Module, Signal
+from amaranth.lib import wiring
+
+import quietbar_hw
+from quietbar.contract import BlockConfig, CrossbarConfig, IntegerFormat, Stage
+from quietbar.contract.engine import EngineConfig
+from quietbar.contract.sources import SourceConfig
+from quietbar.contract.tile_network import LayerConfig, TileNetworkConfig
+
+from ... import stream
+from ...conv import line_buffer, matrix_vector, replay
+from ...crossbar import column_sum, converter, image_stages, mixed, network, partial_sums, tile, top
+from ...crossbar import configuration as crossbar_configuration
+from ...crossbar import replay as crossbar_replay
+from ...crossbar.folding import CrossbarFolding
+from ...denoiser import block as denoising_block
+from ...denoiser import subtract
+from ...denoiser import top as denoiser_top
+from ...denoiser.folding import Folding
+from ...engine import core, framing, heads, reduce, slots, spatial
+from ...engine import top as engine_top
+from ...gaussian import inverse_cdf, source
+from ...gaussian import top as gaussian_top
+from ...register_slice import RegisterSlice
+from ...registers import axi_lite, bank
+from ...registers import engine as engine_registers
+from ...registers.model import Field, Register, RegisterMap, Window
+from ..surroundings import Beside, Surrounded
+from .property import Property
+
+TWO_BITS, FOUR_BITS = IntegerFormat(2, False), IntegerFormat(4, True)
+STAGE = Stage("reduce", 2, 2, TWO_BITS, FOUR_BITS)
+TILE, TILE_FOLDING = CrossbarConfig(2, 2, dac_bits=2, adc_bits=2), CrossbarFolding(1, 1, 1, 1)
+LAYER = LayerConfig(2, 2, 1, CrossbarConfig(9, 1, output="unsigned"))
+NETWORK = TileNetworkConfig((LAYER,), CrossbarConfig(1, 2))
+BLOCK = BlockConfig(2, 1, 2, 2, mode="sampling", signed=True)
+ENGINE = EngineConfig(2, 2, 1, 2, 2, 2, 2, 2, 4, 4, 4, 4, noise=True)
+REGISTERS = RegisterMap(
+    name="small",
+    registers=(
+        Register("setting", 0, 32, (Field("value", 0, 2, output=True),)),
+        Register("events", 4, 32, (Field("bits", 0, 2, on_write="one_clears", set_by_hardware=True, interrupt=True),)),
+    ),
+    windows=(Window("memory", 16, 2),),
+)
+
+
+def launches_where_there_is_room(m: Module, part: Any) -> None:
+    """The surroundings of a `ResultQueue`: launches only into room, and no more results than were launched."""
+    owed = Signal(range(part.depth + 1))
+    m.d.sync += owed.eq(owed + part.launch - part.arrivals.valid)
+    m.d.comb += [
+        Assume(part.room | ~part.launch),
+        Assume(part.count == 1),
+        Assume((owed != 0) | ~part.arrivals.valid),
+    ]
+
+
+def seeds_while_nothing_waits(m: Module, part: Any) -> None:
+    """A new seed drops what is offered, so it comes while nothing waits."""
+    seeding = part.load.valid & part.load.payload.first
+    m.d.comb += Assume(~seeding | ~part.samples.valid | part.samples.ready)
+
+
+PRODUCTS = ("top/t:$mul",)
+"""What multipliers compute: no rule of a stream depends on it."""
+
+
+def restarts_while_nothing_waits(m: Module, part: Any) -> None:
+    """A restart drops what is offered, so it comes while nothing waits."""
+    axi = isinstance(part, engine_top.AxiEngine)
+    restart = part.core.control.restart if axi else part.control.restart
+    waits = part.m_axis_tvalid & ~part.m_axis_tready if axi else part.o.valid & ~part.o.ready
+    m.d.comb += Assume(~(restart & waits))
+
+
+@dataclass(frozen=True)
+class Streams:
+    """A component and how the rules of its streams are proven.
+
+    Attributes:
+        make: builds it, small.
+        beside: what its surroundings do beyond keeping the stream rules.
+        open_queues: whether queues inside are left open: they keep the rules, whatever is put into them.
+    """
+
+    make: Callable[[], Any]
+    beside: Beside | None = None
+    open_queues: bool = False
+
+
+COMPONENTS: dict[type, Streams] = {
+    RegisterSlice: Streams(lambda: RegisterSlice(2)),
+    stream.Queue: Streams(lambda: stream.Queue(2, 3)),
+    stream.ResultQueue: Streams(lambda: stream.ResultQueue(2, 3), launches_where_there_is_room),
+    stream.Resize: Streams(lambda: stream.Resize(2, 1, 3)),
+    stream.Fork: Streams(lambda: stream.Fork(2, 3)),
+    line_buffer.LineBuffer: Streams(lambda: line_buffer.LineBuffer(2, 2, 1, 1, IntegerFormat(1, False))),
+    matrix_vector.MatrixVectorUnit: Streams(lambda: matrix_vector.MatrixVectorUnit(STAGE, 1, 1), open_queues=True),
+    replay.Replay: Streams(lambda: replay.Replay(2, 2, 2)),
+    crossbar_configuration.Configuration: Streams(lambda: crossbar_configuration.Configuration(TILE)),
+    column_sum.ColumnSum: Streams(lambda: column_sum.ColumnSum(TILE, TILE_FOLDING)),
+    converter.Converter: Streams(lambda: converter.Converter(TILE)),
+    image_stages.Windows: Streams(lambda: image_stages.Windows(LAYER)),
+    image_stages.ChannelMeans: Streams(lambda: image_stages.ChannelMeans(NETWORK)),
+    image_stages.HighestScore: Streams(lambda: image_stages.HighestScore(NETWORK.head)),
+    partial_sums.PartialSums: Streams(lambda: partial_sums.PartialSums(TILE)),
+    partial_sums.Scaler: Streams(lambda: partial_sums.Scaler(LAYER.crossbar)),
+    crossbar_replay.Replay: Streams(lambda: crossbar_replay.Replay(TILE, TILE_FOLDING)),
+    tile.Crossbar: Streams(lambda: tile.Crossbar(TILE, TILE_FOLDING)),
+    top.AxiCrossbar: Streams(lambda: top.AxiCrossbar(TILE, TILE_FOLDING)),
+    mixed.MixedSignalLayer: Streams(
+        lambda: mixed.MixedSignalLayer(
+            CrossbarConfig(9, 2), BLOCK, CrossbarFolding(), Folding.choose(BLOCK, 1, cycles_per_pixel=9)
+        )
+    ),
+    network.TileNetwork: Streams(lambda: network.TileNetwork(NETWORK, network.NetworkFolding.choose(NETWORK))),
+    subtract.Subtract: Streams(lambda: subtract.Subtract(BLOCK, 1), open_queues=True),
+    denoising_block.DenoisingBlock: Streams(
+        lambda: denoising_block.DenoisingBlock(BLOCK, Folding.choose(BLOCK, 1)), open_queues=True
+    ),
+    denoiser_top.AxiDenoiser: Streams(
+        lambda: denoiser_top.AxiDenoiser(BLOCK, Folding.choose(BLOCK, 1)), open_queues=True
+    ),
+    framing.Framing: Streams(lambda: framing.Framing(ENGINE)),
+    reduce.Reduce: Streams(lambda: reduce.Reduce(ENGINE), open_queues=True),
+    spatial.Spatial: Streams(lambda: spatial.Spatial(ENGINE), open_queues=True),
+    heads.Heads: Streams(lambda: heads.Heads(ENGINE), open_queues=True),
+    slots.Gather: Streams(lambda: slots.Gather(2, 2)),
+    core.EngineCore: Streams(lambda: core.EngineCore(ENGINE), restarts_while_nothing_waits, open_queues=True),
+    engine_top.AxiEngine: Streams(lambda: engine_top.AxiEngine(ENGINE), restarts_while_nothing_waits, open_queues=True),
+    source.GaussianSource: Streams(lambda: source.GaussianSource(1), seeds_while_nothing_waits, open_queues=True),
+    inverse_cdf.InverseCdfSource: Streams(
+        lambda: inverse_cdf.InverseCdfSource(1), seeds_while_nothing_waits, open_queues=True
+    ),
+    gaussian_top.AxiGaussianSource: Streams(lambda: gaussian_top.AxiGaussianSource(SourceConfig("box-muller", 2))),
+    axi_lite.AxiLiteSlave: Streams(lambda: axi_lite.AxiLiteSlave(3)),
+    bank.RegisterBank: Streams(lambda: bank.RegisterBank(REGISTERS)),
+    engine_registers.EngineRegisters: Streams(lambda: engine_registers.EngineRegisters(ENGINE)),
+}
+"""By class. A component with a stream that goes out and no entry here fails a test."""
+
+
+def hardware_components() -> Iterator[type]:
+    """Every component class of quietbar's hardware; those of this package, which watch it, are none."""
+    for module in pkgutil.walk_packages(quietbar_hw.__path__, "quietbar_hw."):
+        if module.name.startswith("quietbar_hw.formal"):
+            continue
+        for each in vars(importlib.import_module(module.name)).values():
+            if inspect.isclass(each) and issubclass(each, wiring.Component) and each.__module__ == module.name:
+                yield each
+
+
+LARGE = {
+    image_stages.Windows,
+    image_stages.ChannelMeans,
+    mixed.MixedSignalLayer,
+    network.TileNetwork,
+    tile.Crossbar,
+    top.AxiCrossbar,
+    denoising_block.DenoisingBlock,
+    denoiser_top.AxiDenoiser,
+    core.EngineCore,
+    engine_top.AxiEngine,
+}
+"""Those whose proofs take more than two seconds: left out of ``make test``."""
+
+
+def _property(component: type, streams: Streams) -> Property:
+    part = component.__module__.removeprefix("quietbar_hw.").rpartition(".")[0]
+    within = f"{part} " if part else ""
+    return Property(
+        f"streams/{within}{component.__name__}",
+        "what is offered is offered unchanged until it is taken",
+        lambda: Surrounded(streams.make(), streams.beside),
+        free=PRODUCTS,
+        open_queues=streams.open_queues,
+        fast=component not in LARGE,
+    )
+
+
+STREAMS = tuple(_property(component, streams) for component, streams in COMPONENTS.items())

@@ -1,0 +1,89 @@
+"""A component in surroundings that do what they like, but keep the rules of streams; and it is held to them, too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In
+
+from .rules import StreamRules
+
+FLAT = re.compile(r"(.*_(?:t|aw|w|b|ar|r))valid")
+"""``valid`` of a stream that is a group of plain signals, as in AXI4-Stream and AXI4-Lite."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A stream of a component: ``taken`` where it goes in, so that the surroundings drive it."""
+
+    name: str
+    taken: bool
+    valid: Value
+    ready: Value
+    payload: Value
+
+    @property
+    def stalls(self) -> bool:
+        """Whether its taker can let it wait; otherwise there is nothing to keep still."""
+        return not isinstance(self.ready, Const)
+
+
+def stream_ports(component: Any) -> Iterator[Port]:
+    """All streams of a component: members that are stream interfaces, at any depth, and those made of plain signals."""
+    yield from _stream_ports(component, component.signature, "", False)
+
+
+def _stream_ports(holder: Any, signature: Any, path: str, turned: bool) -> Iterator[Port]:
+    for name, member in signature.members.items():
+        value = getattr(holder, name)
+        taken = (member.flow is In) != turned
+        if member.is_signature and isinstance(member.signature, stream.Signature):
+            payload = Value.cast(value.payload)
+            yield Port(path + name, taken, Value.cast(value.valid), Value.cast(value.ready), payload)
+        elif member.is_signature:
+            yield from _stream_ports(value, member.signature, f"{path}{name}.", taken)
+        elif flat := FLAT.fullmatch(name):
+            group = {other: getattr(holder, other) for other in signature.members if other.startswith(flat[1])}
+            ready = group.pop(f"{flat[1]}ready", Const(1))
+            payload = Cat(Value.cast(part) for other, part in group.items() if other != name)
+            yield Port(path + flat[1].rstrip("_"), taken, value, Value.cast(ready), payload)
+
+
+Beside = Callable[[Module, Any], None]
+
+
+class Surrounded(wiring.Component):
+    """``part``, with its ports outside, under the rules of all its streams: those that go in are assumed to keep
+    them, those that come out are asserted to.
+
+    Args:
+        part: the component.
+        beside: adds more to the module; is given the module and the part.
+        rules: False leaves the assertions about the streams that come out to ``beside``.
+    """
+
+    def __init__(self, part: Any, beside: Beside | None = None, *, rules: bool = True) -> None:
+        self.part, self.beside, self.rules = part, beside, rules
+        super().__init__(dict(part.signature.members))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.part = self.part
+        wiring.connect(m, wiring.flipped(self), self.part)
+        for port in stream_ports(self.part):
+            if port.stalls and (port.taken or self.rules):
+                rules = StreamRules(len(port.payload), "assume" if port.taken else "assert")
+                m.submodules[f"rules_{port.name.replace('.', '_')}"] = rules
+                m.d.comb += [
+                    rules.valid.eq(port.valid),
+                    rules.ready.eq(port.ready),
+                    rules.payload.eq(port.payload),
+                ]
+        if self.beside is not None:
+            self.beside(m, self.part)
+        return m
