@@ -149,7 +149,8 @@ COMPONENTS: dict[type, Streams] = {
     bank.RegisterBank: Streams(lambda: bank.RegisterBank(REGISTERS)),
     engine_registers.EngineRegisters: Streams(lambda: engine_registers.EngineRegisters(ENGINE)),
 }
-"""By class. A component with a stream that goes out and no entry here fails a test."""
+"""By class. A component with a stream that goes out and no entry here, nor in `NOT_YET`, fails a
+test."""
 
 
 def hardware_components() -> Iterator[type]:
@@ -161,6 +162,18 @@ def hardware_components() -> Iterator[type]:
             if inspect.isclass(each) and issubclass(each, wiring.Component) and each.__module__ == module.name:
                 yield each
 
+
+NOT_YET = {
+    "AxiLiteCrossbar",
+    "Bridge",
+    "ControlledCrossbar",
+    "CrossbarRegisters",
+    "FrameWriter",
+    "PacketReceiver",
+    "PacketSender",
+    "UartReceiver",
+}
+"""Components that drive streams and are not proven to keep the rules: those of the board and of a tile's registers."""
 
 LARGE = {
     image_stages.Windows,
