@@ -93,12 +93,9 @@ FAULTS = {
         "self.m_axis_tlast.eq(beat_out.at_end & ~may_flow)",
     ),
     "rounding down": (
-        "requantizer/24 to 8 signed, shift 9", Requantizer, "(fine[: self.target.bits + 1] + 1) >> 1",
-        "fine[: self.target.bits + 1] >> 1",
+        "requantizer/24 to 8 signed, shift 9", Requantizer, "rounded.eq((fine + 1) >> 1)", "rounded.eq(fine >> 1)",
     ),
-    "a limit that is one off": (
-        "requantizer/24 to 8 signed, shift 24", Requantizer, "fine > 2 * self.target.high",
-        "fine > 2 * self.target.high + 1",
+    "bits beyond that are not looked at": ("requantizer/24 to 8 signed, shift 24", Requantizer, "fits.eq(~beyond & (", "fits.eq((",
     ),
     "a shift that wraps": (
         "requantizer/24 to 8 signed, shift 47", Requantizer, "places_early.eq(self.shift - 1)",
