@@ -95,7 +95,8 @@ FAULTS = {
     "rounding down": (
         "requantizer/24 to 8 signed, shift 9", Requantizer, "rounded.eq((fine + 1) >> 1)", "rounded.eq(fine >> 1)",
     ),
-    "bits beyond that are not looked at": ("requantizer/24 to 8 signed, shift 24", Requantizer, "fits.eq(~beyond & (", "fits.eq((",
+    "bits beyond that are not looked at": (
+        "requantizer/24 to 8 signed, shift 24", Requantizer, "fits.eq(~beyond & (", "fits.eq((",
     ),
     "a shift that wraps": (
         "requantizer/24 to 8 signed, shift 47", Requantizer, "places_early.eq(self.shift - 1)",
