@@ -204,6 +204,8 @@ def _port_header(design: Design) -> str:
         lines.append(f"#define {name}_TOP_MASK {(1 << ((bits - 1) % 8 + 1)) - 1}")
     lines.append(f"#define HAS_ERROR {int(design.has('error'))}")
     lines.append(f"#define HAS_REGISTERS {int(design.has('s_axil_awvalid'))}")
+    address_bits = design.ports["s_axil_awaddr"].bits if design.has("s_axil_awaddr") else 32
+    lines.append(f"#define ADDRESS_MASK {(1 << address_bits) - 1}u")
     lines.append(f"#define HAS_FAULT {int(design.has('fault'))}")
     lines.append(f"#define HAS_COVERAGE {int(coverage_folder() is not None)}")
     return "\n".join(lines) + "\n"

@@ -119,6 +119,7 @@ class Simulator:
         input_stalls: Stalls = NO_STALLS,
         output_stalls: Stalls = NO_STALLS,
         reset: bool = False,
+        reset_cycles: int = RESET_CYCLES,
         patience: int = PATIENCE,
         identifier: int = 0,
     ) -> Run:
@@ -131,7 +132,7 @@ class Simulator:
             output_beats: how many to wait for; a further one is an error.
             output_frame_beats: output beats of a frame, for checking ``tlast``; 0 leaves it unchecked.
             input_stalls, output_stalls: patterns at the two ends; configuration is sent without stalls.
-            reset: whether to reset the design first.
+            reset, reset_cycles: whether to reset the design first, and for how long.
             patience: cycles without any transfer after which the run is given up.
             identifier: ``tid`` of all beats, where streams have it.
 
@@ -159,7 +160,7 @@ class Simulator:
             _pattern(input_stalls),
             _pattern(output_stalls),
             patience,
-            RESET_CYCLES if reset else 0,
+            reset_cycles if reset else 0,
             DRAIN_CYCLES if self.design.has("s_axis_tdata") else 0,
             identifier,
         )

@@ -82,7 +82,7 @@ def test_faults_are_those_of_the_hardware_s_sources_alone(monkeypatch):
     assert find_faults(text) == []
     monkeypatch.setattr("quietbar_hw.mutation.netlist.SOURCES", "tests/hw/")
     assert {fault.what for fault in find_faults(text)} == {
-        "1 becomes 0 in a part", "operand A of a part loses the top of its 4 bits", "add becomes sub in a part",
+        "1 becomes 0 in a part", "count loses the top of its 4 bits in a part", "add becomes sub in a part",
         "a part loses the top of its 5 bits", "count changes in every cycle", "count is not reset",
         "count is reset to 4 instead of 5",
     }  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cocotb
-from cocotb.triggers import with_timeout
+from cocotb.triggers import FallingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus
 from cocotbext.axi.axil_channels import AxiLiteARSource, AxiLiteAWSource, AxiLiteBSink, AxiLiteRSink, AxiLiteWSource
 
@@ -43,6 +43,12 @@ class Channels:
         self.aw, self.w = AxiLiteAWSource(bus.write.aw, clock, reset), AxiLiteWSource(bus.write.w, clock, reset)
         self.b, self.ar = AxiLiteBSink(bus.write.b, clock, reset), AxiLiteARSource(bus.read.ar, clock, reset)
         self.r = AxiLiteRSink(bus.read.r, clock, reset)
+        for valid, values in (
+            (bus.write.aw.awvalid, [bus.write.aw.awaddr]),
+            (bus.write.w.wvalid, [bus.write.w.wdata, bus.write.w.wstrb]),
+            (bus.read.ar.arvalid, [bus.read.ar.araddr]),
+        ):
+            cocotb.start_soon(scramble(clock, valid, values, random.Random(seed)))
         if stall:
             for number, channel in enumerate((self.aw, self.w, self.b, self.ar, self.r)):
                 channel.set_pause_generator(pauses(stall, seed + number))
@@ -64,6 +70,15 @@ class Channels:
             return await with_timeout(channel.recv(), PATIENCE * CLOCK_PERIOD_NS, "ns")
         except cocotb.triggers.SimTimeoutError:
             raise RegisterMismatch(f"{name}valid stays low for {PATIENCE} cycles") from None
+
+
+async def scramble(clock: Any, valid: Any, values: list[Any], source: random.Random) -> None:
+    """Anything on the wires of a channel while it offers nothing, so that nobody may look at them."""
+    while True:
+        await FallingEdge(clock)
+        if not int(valid.value):
+            for signal in values:
+                signal.value = source.getrandbits(len(signal))
 
 
 def pauses(stall: float, seed: int) -> Iterator[bool]:

@@ -199,8 +199,7 @@ class Simulator {
   private:
     uint32_t access(Access& access, uint64_t patience) {
 #if HAS_REGISTERS
-        top_->s_axil_awaddr = top_->s_axil_araddr = access.address;
-        top_->s_axil_wdata = access.data;
+        const uint32_t word = access.data;
         top_->s_axil_wstrb = 0xF;
         top_->s_axil_bready = top_->s_axil_rready = 1;
         bool address = access.write, data = access.write, reading = !access.write;
@@ -208,6 +207,10 @@ class Simulator {
             top_->s_axil_awvalid = address;
             top_->s_axil_wvalid = data;
             top_->s_axil_arvalid = reading;
+            // While an address or a word is not offered, its inverse, so that nobody may look at it.
+            top_->s_axil_awaddr = (address ? access.address : ~access.address) & ADDRESS_MASK;
+            top_->s_axil_araddr = (reading ? access.address : ~access.address) & ADDRESS_MASK;
+            top_->s_axil_wdata = data ? word : ~word;
             settle();
             address &= !top_->s_axil_awready;
             data &= !top_->s_axil_wready;
@@ -219,6 +222,7 @@ class Simulator {
             if (access.write ? written : read) return response;
         }
         top_->s_axil_awvalid = top_->s_axil_wvalid = top_->s_axil_arvalid = 0;
+        top_->s_axil_bready = top_->s_axil_rready = 0;
 #endif
         return NO_ANSWER;
     }

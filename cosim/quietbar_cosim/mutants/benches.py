@@ -59,15 +59,17 @@ def planted_part(component: Any, design: PlantedDesign) -> Planted:
     return Planted(component, design, Design("top", from_rtlil(design.text, "top")))
 
 
-def bulk(jobs: Sequence[Job]) -> Bench:
-    """All jobs but those with a reset in between, in the bulk runner."""
+def bulk(jobs: Sequence[Job], cycles: int = 0) -> Bench:
+    """All jobs but those with a reset in between, in the bulk runner; the first takes at most ``cycles``, if given."""
     chosen = [job for job in jobs if job.scenario.reset_after is None]
 
     def run(planted: Planted) -> None:
         for job, found in zip(chosen, run_bulk(planted.verilog, chosen, PATIENCE), strict=True):
             _compare(planted.verilog, job, found)
+            if cycles and job is chosen[0] and found.cycles > cycles:
+                raise QuietbarError(f"{job.name}, {job.scenario.name}: takes {found.cycles} cycles, at most {cycles}")
 
-    return Bench("bulk", _identity(chosen), run, *_bits(chosen))
+    return Bench("bulk", f"{_identity(chosen)} {cycles}", run, *_bits(chosen))
 
 
 def cocotb(jobs: Sequence[Job]) -> Bench:

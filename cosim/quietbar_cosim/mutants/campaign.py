@@ -12,7 +12,7 @@ from typing import Any
 from quietbar.contract import QuietbarError
 from quietbar.files import write_atomically
 from quietbar_hw.formal.equivalence import equivalent
-from quietbar_hw.mutation import choose, find_faults, plant, sound_text
+from quietbar_hw.mutation import PlantedDesign, choose, find_faults, plant, sound_text
 
 from ..build import cocotb_program, shared_library
 from .attempts import Attempt, run_attempts
@@ -20,6 +20,9 @@ from .benches import Planted, planted_part
 from .subjects import Subject
 
 Say = Callable[[str], None]
+
+WHOLE = 600_000
+"""Characters of RTLIL up to which a design is also compared as a whole, where a module has what surrounds it."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +129,20 @@ def run_plan(plan: Plan, folder: Path, jobs: int, first: bool, say: Say) -> dict
         mutant = record.facts["mutants"][number - 1]
         if not any(mutant["found"].values()):
             if mutant["equivalent"] is None:
-                mutant["equivalent"] = equivalent(plan.planted.design.sound, plan.planted.design.with_fault(number))
+                mutant["equivalent"] = is_equal(plan.planted.design, number)
                 record.save()
             verdict = "equal to the sound design" if mutant["equivalent"] else "SURVIVES"
             say(f"{plan.name} {number}: {mutant['name']}\n    {verdict}")
     record.save()
     return record.facts
+
+
+def is_equal(design: PlantedDesign, number: int) -> bool:
+    """Whether a mutant is proven equal to the sound design: its module, or a small design as a whole."""
+    mutant, module = design.with_fault(number), design.faults[number - 1].module
+    if equivalent(design.sound, mutant, module):
+        return True
+    return module != "top" and len(design.sound) < WHOLE and equivalent(design.sound, mutant)
 
 
 def _build(plan: Plan) -> None:

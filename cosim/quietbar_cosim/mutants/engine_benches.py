@@ -13,7 +13,7 @@ from quietbar.contract import QuietbarError
 from quietbar.contract.engine import EngineConfig
 from quietbar.files import write_atomically
 from quietbar_hw.engine.driver import EngineDriver
-from quietbar_hw.registers import RegisterMap
+from quietbar_hw.registers import Register, RegisterMap, Window
 from quietbar_hw.registers.checks import checks
 
 from ..build import coverage_folder
@@ -87,12 +87,43 @@ def engine_session(engine: EngineConfig, seed: int) -> Bench:
     return Bench("cocotb", f"session {engine} {seed}", run, beats, beats, "beats")
 
 
+def register_reads(registers: RegisterMap) -> Bench:
+    """Every register after a reset, twice in the bulk runner: at first, and in the middle of an access to a memory.
+
+    The memory behind a window does not answer; a reset of one cycle ends the access, and what is read is as before.
+    """
+    readable = [register for register in registers.registers if register.readable]
+
+    def run(planted: Planted) -> None:
+        with Simulator(planted.verilog) as simulator:
+            interrupted: tuple[Window | None, ...] = (None, *registers.windows)
+            for window in interrupted:
+                if window is not None:
+                    pending = np.array([[window.address, 0, 1, 0]], np.uint32)
+                    if simulator.access(pending, patience=20):
+                        raise QuietbarError(f"{window.name}: answered without its memory")
+                simulator.run(reset=True, reset_cycles=1, frame_beats=1)
+                bus = BulkBus(simulator)
+                for register in readable:
+                    found, wanted = bus.read(register.address), reset_value(register)
+                    if found != wanted:
+                        raise QuietbarError(f"{register.name} after a reset: is {found:#x}, must be {wanted:#x}")
+
+    bits = 32 * len(readable) * (1 + len(registers.windows))
+    return Bench("bulk", f"reads after a reset of a cycle {registers}", run, bits)
+
+
+def reset_value(register: Register) -> int:
+    """What is read after a reset, hardware driving 0."""
+    return sum((field.reset or 0) << field.low for field in register.fields if field.readable_by_software)
+
+
 def register_checks(registers: RegisterMap, seed: int) -> Bench:
     """Everything that the map says of each register, under cocotb, channels pausing."""
 
     def run(planted: Planted) -> None:
         for stall in (0.0, 0.5):
-            check_design(planted.verilog, registers, windows=False, stall=stall, seed=seed)
+            check_design(planted.verilog, registers, stall=stall, seed=seed)
 
-    count = len(checks(registers, seed, windows=False))
-    return Bench("cocotb", f"checks {registers} {seed}", run, 2 * count, count, "checks")
+    count = len(checks(registers, seed))
+    return Bench("cocotb", f"checks and windows {registers} {seed}", run, 2 * count, count, "checks")

@@ -12,7 +12,7 @@ from .prove import ProofError
 
 SCRIPT = """
 read_rtlil {name}.il
-hierarchy -top top
+hierarchy -top {top}
 proc
 flatten
 memory_map
@@ -22,8 +22,8 @@ clean -purge
 """
 
 
-def equivalent(sound: str, other: str, cycles: int = 4) -> bool:
-    """Whether Yosys proves that two RTLIL texts, both with the top ``top``, behave the same; False where it cannot.
+def equivalent(sound: str, other: str, top: str = "top", cycles: int = 4) -> bool:
+    """Whether Yosys proves that module ``top`` of two RTLIL texts behaves the same; False where it cannot.
 
     Both are flattened and simplified; then every register and output of one has to be the other's, for ever, given that
     all were equal in ``cycles`` cycles before. The two must start from equal values, which is not looked at. States
@@ -36,7 +36,11 @@ def equivalent(sound: str, other: str, cycles: int = 4) -> bool:
     yosys = str(toolchain.yosys().require())
     lines = []
     for name in ("sound", "other"):
-        lines += [*SCRIPT.format(name=name).strip().splitlines(), f"rename top {name}", f"design -stash {name}"]
+        lines += [
+            *SCRIPT.format(name=name, top=top).strip().splitlines(),
+            f"rename {top} {name}",
+            f"design -stash {name}",
+        ]
     lines += [f"design -copy-from {name} -as {name} {name}" for name in ("sound", "other")]
     lines += ["equiv_make sound other both", "hierarchy -top both", "opt -full"]
     lines += ["equiv_simple -undef", f"equiv_induct -undef -seq {cycles}", "equiv_status -assert"]

@@ -132,7 +132,7 @@ def _names(module: Module, targets: Sequence[str]) -> str:
 
 def _shown(value: str) -> str:
     """The name of a signal; what has none is a part of something larger."""
-    return "a part" if value.startswith("$") else value.lstrip("\\").removeprefix("$signature__")
+    return "a part" if value.startswith(("$", "{")) else value.lstrip("\\").removeprefix("$signature__")
 
 
 def _operators(module: Module, cell: Cell, lines: Sequence[str]) -> Iterator[Fault]:
@@ -176,7 +176,7 @@ def _operands(module: Module, cell: Cell) -> Iterator[Fault]:
             what = f"{known[1]} becomes {known[1] ^ 1} in {into}"
             yield Fault("constant", *where, what, port.line, width, port.value, wrong)
         elif cell.type in ARITHMETIC and width > 1:
-            what = f"operand {name} of {into} loses the top of its {width} bits"
+            what = f"{_shown(base(port.value))} loses the top of its {width} bits in {into}"
             yield Fault("width", *where, what, port.line, width, port.value, f"{{ 1'0 @ [{width - 2}:0] }}")
     width = cell.parameters.get("Y_WIDTH", 0)
     if cell.type in ARITHMETIC and width > 1:

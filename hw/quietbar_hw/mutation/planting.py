@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,14 +38,12 @@ class PlantedDesign:
     text: str
 
     def with_fault(self, number: int) -> str:
-        """RTLIL with one fault and no input ``fault``; with none for number 0."""
+        """RTLIL with one fault and no input ``fault`` in any module; with none for number 0."""
         require_integer("fault", number, 0, len(self.faults))
         bits = len(self.faults).bit_length()
-        lines = self.text.splitlines()
-        top = next(module for module in read_modules(lines) if module.name == "top")
-        place = next(at for at in range(top.first, top.end) if lines[at].endswith(f" \\{PORT}"))
-        lines[place] = f"  wire width {bits} \\{PORT}\n  connect \\{PORT} {bits}'{number:0{bits}b}"
-        return "\n".join(lines) + "\n"
+        tied = f"  wire width {bits} \\{PORT}\n  connect \\{PORT} {bits}'{number:0{bits}b}"
+        text = re.sub(rf"^  wire width {bits} input \d+ \\{PORT}$", lambda _: tied, self.text, flags=re.M)
+        return text.replace(f"    connect \\{PORT} \\{PORT}\n", "")
 
 
 def plant(text: str, faults: Sequence[Fault]) -> PlantedDesign:
