@@ -24,7 +24,7 @@ class Block:
         document, heading: where it is specified.
         parts: of `quietbar coverage` and `quietbar mutate`.
         design: of `quietbar synth`; empty where none is watched.
-        proofs: beginnings of the names of its properties in `quietbar prove`.
+        proofs: beginnings of the names of its properties in `quietbar formal`.
     """
 
     title: str
@@ -35,20 +35,25 @@ class Block:
     proofs: tuple[str, ...] = ()
 
 
+STREAM_PARTS = ("Fork", "Queue", "RegisterSlice", "Resize", "ResultQueue")
 BLOCKS = (
-    Block("requantizer", "docs/numerics.md", "Rounding", ("requantizer",), "requantizer", ("requantizer",)),
-    Block("line buffer", "docs/numerics.md", "Order", ("line_buffer",), "", ("line_buffer",)),
-    Block("3x3 core", "docs/numerics.md", "The denoising block", ("core_dense", "core_depthwise"), "spatial_core"),
-    Block("stream parts", "docs/hardware.md", "Ports", ("register_slice", "resize"), "", ("stream", "slice", "resize")),
-    Block("denoiser", "docs/hardware.md", "Configuration", ("denoiser",), "denoiser", ("denoiser", "subtract")),
-    Block("Gaussian source, Box-Muller", "docs/numerics.md", "Gaussian source", ("box_muller",), "gaussian_source"),
-    Block("Gaussian source, inverse CDF", "docs/gaussian.md", "As Verilog", ("inverse_cdf",), "inverse_cdf_source"),
-    Block("crossbar tile", "docs/crossbar.md", "In Verilog", ("crossbar",), "crossbar"),
-    Block("register bank", "docs/registers.md", "The port", ("register_bank",), "register_bank", ("register", "axi")),
-    Block(
-        "engine", "docs/engine.md", "A frame on the wires", ("engine_framing", "engine_datapath"), "engine", ("engine",)
-    ),
-)
+    Block("requantizer", "docs/numerics.md", "Rounding", ("requantizer",), "requantizer", ("requantizer/",)),
+    Block("line buffer", "docs/numerics.md", "Order", ("line_buffer",), "", ("windows/", "streams/conv LineBuffer")),
+    Block("3x3 core", "docs/numerics.md", "The denoising block", ("core_dense", "core_depthwise"), "spatial_core",
+          ("streams/conv MatrixVectorUnit",)),
+    Block("stream parts", "docs/hardware.md", "Ports", ("register_slice", "resize"), "",
+          ("queues/", *(f"streams/{part}" for part in STREAM_PARTS))),
+    Block("denoiser", "docs/hardware.md", "Configuration", ("denoiser",), "denoiser", ("streams/denoiser ",)),
+    Block("Gaussian source, Box-Muller", "docs/numerics.md", "Gaussian source", ("box_muller",), "gaussian_source",
+          ("streams/gaussian AxiGaussianSource", "streams/gaussian GaussianSource")),
+    Block("Gaussian source, inverse CDF", "docs/gaussian.md", "As Verilog", ("inverse_cdf",), "inverse_cdf_source",
+          ("streams/gaussian InverseCdfSource",)),
+    Block("crossbar tile", "docs/crossbar.md", "In Verilog", ("crossbar",), "crossbar", ("streams/crossbar ",)),
+    Block("register bank", "docs/registers.md", "The port", ("register_bank",), "register_bank",
+          ("registers/", "axi4-lite/", "streams/registers ")),
+    Block("engine", "docs/engine.md", "Ports", ("engine_framing", "engine_datapath"), "engine",
+          ("engine/", "streams/engine ")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -171,9 +176,9 @@ def markdown(root: Path) -> str:
         "# Status of the hardware, block by block",
         "",
         "Made by `quietbar status --write docs/status.md` from what the tools recorded: `quietbar coverage` (linted,",
-        "simulated, random, covered), `quietbar mutate`, `quietbar synth` and the proofs. Results in `build` go before",
-        "those that are committed. Where no record speaks for a cell it says *not run*. What was compared is equal to",
-        "the reference to the bit; *random*: of that, under stalls at random.",
+        "simulated, random, covered), `quietbar mutate`, `quietbar synth` and `quietbar formal`. Results in `build`",
+        "go before those that are committed. Where no record speaks for a cell it says *not run*. What was",
+        "compared is equal to the reference to the bit; *random*: of that, under stalls at random.",
         "",
     ]
     cells = [["block", *COLUMNS], ["---"] * (len(COLUMNS) + 1), *table(root)]

@@ -85,9 +85,9 @@ def test_mutants_count_once_all_were_run_and_equal_ones_apart(root):
 
 
 def test_proofs_that_fail_prove_nothing(root):
-    record(root, "docs/results/formal.json", {"properties": [{"name": "requantizer: equal", "holds": False}]})
+    record(root, "docs/results/formal.json", {"properties": [{"name": "requantizer/equal", "holds": False}]})
     assert cells(root, "requantizer")["proven"] == NOT_RUN
-    record(root, "docs/results/formal.json", {"properties": [{"name": "requantizer: equal", "holds": True}]})
+    record(root, "docs/results/formal.json", {"properties": [{"name": "requantizer/equal", "holds": True}]})
     assert cells(root, "requantizer")["proven"] == "1 properties"
     assert cells(root, "3x3 core")["proven"] == NOT_RUN
 
