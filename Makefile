@@ -17,7 +17,7 @@ export QUIETBAR_TORCH_INDEX
 .PHONY: help setup doctor demo test test-slow lint verilog cosim cosim-mixed accuracy synth formal bitstream mutants coverage status bench gaussian-report docs clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    make \1\t\2/p' Makefile | expand -t 28
 
 setup: ## make .venv with the tested version of everything; a second call does nothing
 	@python="$(PYTHON)"; if [ -z "$$python" ]; then \
