@@ -27,15 +27,44 @@ from quietbar.files import write_atomically
 
 MANIFEST_FORMAT = 1
 
-WAIVERS = {
-    "DECLFILENAME": "one file holds the top and the modules below it",
-    "PROCASSINIT": "registers start at their reset values, which FPGAs do at power-up",
-    "UNUSEDSIGNAL": "Amaranth names every view and slice of a signal, also those that nothing reads",
-    "WIDTHEXPAND": "Yosys leaves the extension of operands to the context, where Amaranth has made it explicit",
-    "WIDTHTRUNC": "Yosys writes a comparison with zero as a logical negation",
-    "CASEINCOMPLETE": "values that a counter or a state never takes fall back on the assignments before the case",
-}
-"""Rules of ``verilator --lint-only -Wall`` that generated Verilog is excused from, and why. All others hold."""
+
+@dataclass(frozen=True)
+class Waiver:
+    """A rule of Verilator that generated Verilog is excused from.
+
+    Attributes:
+        rule: its name in Verilator's warnings.
+        reason: why it says nothing about the hardware.
+        messages: patterns of those that are excused; others of the rule hold.
+    """
+
+    rule: str
+    reason: str
+    messages: tuple[str, ...] = ("*",)
+
+
+WAIVERS = (
+    Waiver("DECLFILENAME", "one file holds the top and the modules below it"),
+    Waiver("PROCASSINIT", "registers start at their reset values, which FPGAs do at power-up"),
+    Waiver("UNUSEDSIGNAL", "Amaranth names every view and slice of a signal, also those that nothing reads"),
+    Waiver(
+        "WIDTHEXPAND",
+        "Yosys leaves the extension of operands to the context, where Amaranth has made it explicit",
+        ("Operator * expects * on the ?HS, but*",),
+    ),
+    Waiver(
+        "WIDTHTRUNC",
+        "Yosys writes a comparison with zero as a logical negation, and the bits chosen from a word as a shift",
+        ("Logical operator LOGNOT expects 1 bit on the LHS, but*", "Operator ASSIGNW expects *RHS's SHIFTR generates*"),
+    ),
+    Waiver(
+        "CASEINCOMPLETE", "values that a counter or a state never takes fall back on the assignments before the case"
+    ),
+)
+"""What generated Verilog is excused from under ``verilator --lint-only -Wall``. All else holds."""
+
+YOSYS_WAIVERS = {r"Replacing memory .* with list of registers": "memories of one row are registers, and meant to be"}
+"""What Yosys may warn of, as regular expressions, and why."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +141,9 @@ def _header(component: Any, name: str) -> str:
 
 def _waiver_text(file: str) -> str:
     lines = ["`verilator_config", f"// What {file} is excused from under -Wall, and why."]
-    for rule, reason in WAIVERS.items():
-        lines += [f"// {rule}: {reason}", f'lint_off -rule {rule} -file "*{file}"']
+    for waiver in WAIVERS:
+        lines.append(f"// {waiver.rule}: {waiver.reason}")
+        lines += [f'lint_off -rule {waiver.rule} -file "*{file}" -match "{each}"' for each in waiver.messages]
     return "\n".join(lines) + "\n"
 
 
@@ -156,19 +186,25 @@ def write_verilog(
 
 
 class LintError(QuietbarError):
-    """Verilator found fault with a file; the message holds what it said."""
+    """A tool found fault with a file; the message names the file and holds what the tool said."""
 
 
 def lint(files: VerilogFiles) -> None:
-    """Hold the Verilog to all of Verilator's warnings but the waived ones.
+    """Hold the Verilog to all of Verilator's warnings but the waived ones, and to what Yosys finds wrong with circuits.
 
     Raises:
-        MissingToolError: there is no Verilator that will do.
+        MissingToolError: there is no Verilator or no Yosys that will do.
         LintError: there is something to warn of.
     """
-    verilator = toolchain.verilator().require()
+    said = [*_verilator(files), *_yosys(files.verilog)]
+    if said:
+        raise LintError("\n".join((f"lint of {files.verilog}:", *said)))
+
+
+def _verilator(files: VerilogFiles) -> list[str]:
+    """What Verilator finds wrong with the language."""
     command: list[str | Path] = [
-        verilator,
+        toolchain.verilator().require(),
         "--lint-only",
         "-Wall",
         "--top-module",
@@ -177,5 +213,17 @@ def lint(files: VerilogFiles) -> None:
         files.verilog,
     ]
     done = subprocess.run(command, env=toolchain.environment(), capture_output=True, text=True)
-    if done.returncode:
-        raise LintError(f"verilator --lint-only -Wall of {files.verilog}: {done.stderr.strip()}")
+    return ["verilator --lint-only -Wall:", *done.stderr.strip().splitlines()] if done.returncode else []
+
+
+def _yosys(verilog: Path) -> list[str]:
+    """Loops, and nets with no driver or several, in the whole design as one circuit; ports of the wrong width."""
+    script = f"read_verilog {verilog.name}; hierarchy -check -top {verilog.stem}; proc; flatten; check -assert"
+    command: list[str | Path] = [toolchain.yosys().require(), "-q", "-p", script]
+    for waived in YOSYS_WAIVERS:
+        command += ["-w", waived]
+    done = subprocess.run(command, cwd=verilog.parent, env=toolchain.environment(), capture_output=True, text=True)
+    said = (done.stdout + done.stderr).strip().splitlines()
+    # Yosys goes on after a warning, of a port of the wrong width for one.
+    fault = done.returncode or any("Warning:" in line for line in said)
+    return ["yosys check -assert:", *said] if fault else []

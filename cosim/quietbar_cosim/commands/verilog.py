@@ -1,8 +1,8 @@
 """Write Verilog: the denoisers of a bundle, or the engines with shapes given here.
 
 For each design there will be NAME.v, NAME.vlt (Verilator's waivers, with reasons) and NAME.json (parameters, ports,
-versions, hashes), and the Verilog has passed `verilator --lint-only -Wall`. Beside a Gaussian source there will be the
-words of a SEED frame, NAME_seed.hex, as $readmemh reads them.
+versions, hashes), and the Verilog has passed `verilator --lint-only -Wall` and Yosys' `check -assert`. Beside a
+Gaussian source there will be the words of a SEED frame, NAME_seed.hex, as $readmemh reads them.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def cover(name: str, subject: Subject, folder: Path, tiers: Sequence[str] = TIER
     """Lint a part, run its benches of these tiers, keep what came of it as ``folder/name.json``; or return the record.
 
     Raises:
-        LintError: Verilator warns of something.
+        LintError: Verilator or Yosys warns of something.
         QuietbarError: a bench finds fault with the part, which is recorded by nothing.
     """
     design = design_of(subject.component, "top")
@@ -57,7 +57,7 @@ def cover(name: str, subject: Subject, folder: Path, tiers: Sequence[str] = TIER
         "part": name,
         "key": key,
         "verilator": version,
-        "linted": "verilator --lint-only -Wall",
+        "linted": "verilator --lint-only -Wall, yosys check -assert",
         "benches": [_compared(bench) for bench in benches],
         **summary(counts, design.verilog),
         "functional": functional,
