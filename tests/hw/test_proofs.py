@@ -15,12 +15,13 @@ from quietbar_cosim.planting import planted
 from quietbar_hw.arithmetic import Requantizer
 from quietbar_hw.conv import LineBuffer
 from quietbar_hw.crossbar.converter import Converter
+from quietbar_hw.crossbar.frame_writer import FrameWriter
 from quietbar_hw.denoiser import AxiDenoiser
 from quietbar_hw.denoiser.subtract import Subtract
 from quietbar_hw.engine.frames import DescriptorTable
 from quietbar_hw.engine.framing import Framing
 from quietbar_hw.engine.memory import Writer
-from quietbar_hw.formal import ProofError, prove
+from quietbar_hw.formal import ProofError, Surrounded, prove
 from quietbar_hw.formal.properties.catalogue import PROPERTIES
 from quietbar_hw.formal.properties.streams import COMPONENTS, NOT_YET, hardware_components
 from quietbar_hw.formal.suite import prove_all, table
@@ -28,6 +29,7 @@ from quietbar_hw.formal.surroundings import stream_ports
 from quietbar_hw.register_slice import RegisterSlice
 from quietbar_hw.registers.axi_lite import AxiLiteSlave
 from quietbar_hw.registers.bank import RegisterBank
+from quietbar_hw.registers.crossbar import CrossbarRegisters
 from quietbar_hw.stream import Fork, Queue, ResultQueue
 
 DRIVES = re.compile(r"Out\(stream\.Signature|_tvalid\"?: Out\(|m_axis_|axi_lite_members\(")
@@ -92,6 +94,13 @@ FAULTS = {
         "streams/denoiser AxiDenoiser", AxiDenoiser, "self.m_axis_tlast.eq(beat_out.at_end)",
         "self.m_axis_tlast.eq(beat_out.at_end & ~may_flow)",
     ),
+    "an early end that moves": (
+        "streams/crossbar FrameWriter", FrameWriter, "self.frames.p.last.eq(~ending)",
+        "self.frames.p.last.eq(~ending & ~self.abandon)",
+    ),
+    "a word that is answered before the tiles took it": (
+        "streams/registers CrossbarRegisters", CrossbarRegisters, "(~whole | control.write.ready)", "1",
+    ),
     "rounding down": (
         "requantizer/24 to 8 signed, shift 9", Requantizer, "rounded.eq((fine + 1) >> 1)", "rounded.eq(fine >> 1)",
     ),
@@ -144,6 +153,20 @@ def test_catches(fault):
     assert not verdict.holds
     assert verdict.trace.split()[:2] == ["cycle", "0"]
     assert len(verdict.trace.splitlines()[0].split()) == verdict.depth + 1
+
+
+def test_streams_of_nested_interfaces_keep_their_direction():
+    made = COMPONENTS[CrossbarRegisters].make()
+    assert {port.name for port in stream_ports(made) if not port.taken} == {"s_axil_b", "s_axil_r", "control.write"}
+
+
+def test_what_a_writer_of_frames_is_promised_is_needed_and_kept():
+    """`FrameWriter` lets go of a word when it is no longer allowed; the registers see to it that this cannot be."""
+    made = COMPONENTS[FrameWriter].make
+    assert not prove(Surrounded(made()), "induction", 20).holds
+    old, new = "eq(bank.control_restart)", "eq(bank.control_restart | control.write.valid)"
+    with planted(CrossbarRegisters, "elaborate", old, new):
+        assert not PROPERTIES["streams/registers CrossbarRegisters"].prove().holds
 
 
 @pytest.mark.slow

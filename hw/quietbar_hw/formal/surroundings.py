@@ -35,18 +35,18 @@ class Port:
 
 def stream_ports(component: Any) -> Iterator[Port]:
     """All streams of a component: members that are stream interfaces, at any depth, and those made of plain signals."""
-    yield from _stream_ports(component, component.signature, "", False)
+    yield from _stream_ports(component, component.signature, "")
 
 
-def _stream_ports(holder: Any, signature: Any, path: str, turned: bool) -> Iterator[Port]:
+def _stream_ports(holder: Any, signature: Any, path: str) -> Iterator[Port]:
     for name, member in signature.members.items():
         value = getattr(holder, name)
-        taken = (member.flow is In) != turned
+        taken = member.flow is In  # A signature within one that goes in is turned around already.
         if member.is_signature and isinstance(member.signature, stream.Signature):
             payload = Value.cast(value.payload)
             yield Port(path + name, taken, Value.cast(value.valid), Value.cast(value.ready), payload)
         elif member.is_signature:
-            yield from _stream_ports(value, member.signature, f"{path}{name}.", taken)
+            yield from _stream_ports(value, member.signature, f"{path}{name}.")
         elif flat := FLAT.fullmatch(name):
             group = {other: getattr(holder, other) for other in signature.members if other.startswith(flat[1])}
             ready = group.pop(f"{flat[1]}ready", Const(1))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Assume, Module, Signal
+from amaranth.hdl import Assert, Assume, Module, Signal
 from amaranth.lib import wiring
 
 import quietbar_hw
@@ -20,7 +20,7 @@ from quietbar.contract.tile_network import LayerConfig, TileNetworkConfig
 
 from ... import stream
 from ...conv import line_buffer, matrix_vector, replay
-from ...crossbar import column_sum, converter, image_stages, mixed, network, partial_sums, tile, top
+from ...crossbar import column_sum, converter, frame_writer, image_stages, mixed, network, partial_sums, tile, top
 from ...crossbar import configuration as crossbar_configuration
 from ...crossbar import replay as crossbar_replay
 from ...crossbar.folding import CrossbarFolding
@@ -34,6 +34,7 @@ from ...gaussian import inverse_cdf, source
 from ...gaussian import top as gaussian_top
 from ...register_slice import RegisterSlice
 from ...registers import axi_lite, bank
+from ...registers import crossbar as crossbar_registers
 from ...registers import engine as engine_registers
 from ...registers.model import Field, Register, RegisterMap, Window
 from ..surroundings import Beside, Surrounded
@@ -85,6 +86,31 @@ def restarts_while_nothing_waits(m: Module, part: Any) -> None:
     m.d.comb += Assume(~(restart & waits))
 
 
+def _waited(m: Module, write: Any) -> Signal:
+    """A write is there that was there in the cycle before."""
+    waited = Signal()
+    m.d.sync += waited.eq(write.valid & ~write.ready)
+    return waited
+
+
+def writes_one_by_one(m: Module, part: Any) -> None:
+    """The surroundings of a `FrameWriter`: permission and restarts come by the port of the writes, so not while one
+    waits.
+    """
+    waited, allowed = _waited(m, part.write), Signal()
+    m.d.sync += allowed.eq(part.allowed)
+    m.d.comb += Assume(~waited | ~allowed | part.allowed)
+    m.d.comb += Assume(~waited | ~part.abandon)
+
+
+def controls_one_by_one(m: Module, part: Any) -> None:
+    """What `FrameWriter` is promised: while a write waits, the registers neither let vectors begin nor restart."""
+    waited, run = _waited(m, part.control.write), Signal()
+    m.d.sync += run.eq(part.control.run)
+    m.d.comb += Assert(~waited | run | ~part.control.run)
+    m.d.comb += Assert(~waited | ~part.control.restart)
+
+
 @dataclass(frozen=True)
 class Streams:
     """A component and how the rules of its streams are proven.
@@ -110,6 +136,7 @@ COMPONENTS: dict[type, Streams] = {
     matrix_vector.MatrixVectorUnit: Streams(lambda: matrix_vector.MatrixVectorUnit(STAGE, 1, 1), open_queues=True),
     replay.Replay: Streams(lambda: replay.Replay(2, 2, 2)),
     crossbar_configuration.Configuration: Streams(lambda: crossbar_configuration.Configuration(TILE)),
+    frame_writer.FrameWriter: Streams(lambda: frame_writer.FrameWriter(TILE), writes_one_by_one),
     column_sum.ColumnSum: Streams(lambda: column_sum.ColumnSum(TILE, TILE_FOLDING)),
     converter.Converter: Streams(lambda: converter.Converter(TILE)),
     image_stages.Windows: Streams(lambda: image_stages.Windows(LAYER)),
@@ -147,6 +174,9 @@ COMPONENTS: dict[type, Streams] = {
     gaussian_top.AxiGaussianSource: Streams(lambda: gaussian_top.AxiGaussianSource(SourceConfig("box-muller", 2))),
     axi_lite.AxiLiteSlave: Streams(lambda: axi_lite.AxiLiteSlave(3)),
     bank.RegisterBank: Streams(lambda: bank.RegisterBank(REGISTERS)),
+    crossbar_registers.CrossbarRegisters: Streams(
+        lambda: crossbar_registers.CrossbarRegisters(TILE, TILE_FOLDING), controls_one_by_one
+    ),
     engine_registers.EngineRegisters: Streams(lambda: engine_registers.EngineRegisters(ENGINE)),
 }
 """By class. A component with a stream that goes out and no entry here, nor in `NOT_YET`, fails a
@@ -167,13 +197,11 @@ NOT_YET = {
     "AxiLiteCrossbar",
     "Bridge",
     "ControlledCrossbar",
-    "CrossbarRegisters",
-    "FrameWriter",
     "PacketReceiver",
     "PacketSender",
     "UartReceiver",
 }
-"""Components that drive streams and are not proven to keep the rules: those of the board and of a tile's registers."""
+"""Components that drive streams and are not proven to keep the rules: those of the board and tiles behind registers."""
 
 LARGE = {
     image_stages.Windows,
