@@ -62,9 +62,7 @@ DIFFERENCES = {
     "rounding constant dropped": (
         "mean",
         QUIET,
-        lambda: planted(
-            Requantizer, "elaborate", "[: self.target.bits + 1] + 1) >> 1", "[: self.target.bits + 1]) >> 1"
-        ),
+        lambda: planted(Requantizer, "elaborate", "rounded.eq((fine + 1) >> 1)", "rounded.eq(fine >> 1)"),
     ),
     "rounding constant of the last step dropped": (
         "mean",
