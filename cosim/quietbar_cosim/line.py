@@ -286,7 +286,8 @@ class HardwareLine:
     def results(self, command: Sequence[str]) -> Results:
         """Everything, gathered; runs what was not run before."""
         line, recipe = self.software, self.recipe
-        columns = [*(line.columns[name] for name in (CLEAN, NOISY, FLOAT, INTEGER)), self.column]
+        columns = [line.columns[name] for name in (CLEAN, NOISY, FLOAT, INTEGER) if name in line.columns]
+        columns.append(self.column)
         columns += [line.columns[name] for name in (TUNED_FLOAT, TUNED_INTEGER) if name in line.columns]
         columns += line.aged.values()
         by_chip = self._accuracy.values["taps"]

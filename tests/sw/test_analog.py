@@ -345,6 +345,18 @@ def test_a_chips_accuracy_relevant_result_does_not_depend_on_the_batch_size(digi
     assert not torch.allclose(whole, swapped, atol=1e-2), "the check would not notice noise of another image"
 
 
+def test_results_keep_the_layout_of_the_memory_also_where_a_batch_is_computed_in_parts():
+    layer = analog.convert(nn.Sequential(nn.Conv2d(64, 8, 1)), Chip(3, Variation(gain_mismatch=0.1)))
+    inputs = torch.randn(100, 64, 16, 16)
+    last = inputs.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        assert layer[0].images_at_a_time(inputs) < len(inputs)
+        assert layer(inputs).is_contiguous()
+        layer.to(memory_format=torch.channels_last)
+        assert layer(last).is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(layer(last), layer.to(memory_format=torch.contiguous_format)(inputs))
+
+
 def test_layers_and_chips_have_noise_of_their_own():
     x = torch.zeros(4, 1, 8, 8)
     layers = [silent(presets.temporal, seed)[0] for seed in (7, 8)]

@@ -147,6 +147,11 @@ def test_every_chip_gets_blocks_of_its_own_where_the_recipe_asks(
     assert json.loads(output.read_text())["accuracies"] == {name: list(c.accuracies) for name, c in columns.items()}
     assert "offset mismatch of" in printed and f"tuned, integer     {columns[stages.TUNED_INTEGER].text()}" in printed
 
+    alone = read_recipe("recipes/digits.toml", [*given, "evaluation.shared=false"])
+    assert SoftwareLine(alone, tmp_path).columns == {
+        name: column for name, column in columns.items() if name not in (stages.FLOAT, stages.INTEGER)
+    }
+
 
 def test_chips_age_under_the_blocks_of_their_youth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aging = ["noise.sigma=0.1", "noise.drop=30.0", "noise.nu=0.05", "noise.noise_growth=0.5"]

@@ -253,7 +253,7 @@ class AnalogLayer(nn.Module):
         for start in range(0, count, size):
             part = self.compute_at_once(input[start : start + size], has_batch)
             if result is None:
-                result = part.new_empty((count, *part.shape[1:]))
+                result = _for_images(part, count)
             result[start : start + size] = part
         assert result is not None
         return result
@@ -423,6 +423,13 @@ class AnalogLinear(AnalogLayer, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return self.compute(input, has_batch=input.dim() > 1)
+
+
+def _for_images(part: Tensor, count: int) -> Tensor:
+    """Memory for the results of ``count`` images, laid out as those of the few in ``part``."""
+    last = part.dim() == 4 and part.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last and not part.is_contiguous() else torch.contiguous_format
+    return torch.empty((count, *part.shape[1:]), dtype=part.dtype, device=part.device, memory_format=layout)
 
 
 class _StraightThrough(torch.autograd.Function):

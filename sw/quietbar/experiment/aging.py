@@ -61,5 +61,6 @@ def aged_stage(
         return found
 
     stages_before = (after,) if tuned is None else (after, tuned[1])
-    result = run.stage("aged", {"evaluation": asdict(recipe.evaluation)}, stages_before, compute)
+    settings = {name: value for name, value in asdict(recipe.evaluation).items() if name != "shared"}
+    result = run.stage("aged", {"evaluation": settings}, stages_before, compute)
     return {name: Column(name, tuple(values)) for name, values in result.values.items()}, result

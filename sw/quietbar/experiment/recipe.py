@@ -269,6 +269,7 @@ class EvaluationRecipe:
         chunk: images between two results that are kept: what an interruption may cost.
         seconds: later ages of the same chips, since programming, at which accuracy is measured too, the blocks as they
             were.
+        shared: whether the blocks that all chips share are measured too, where each has its own (``blocks.tuning``).
     """
 
     chips: tuple[int, ...] = (1, 2, 3)
@@ -276,6 +277,7 @@ class EvaluationRecipe:
     batch: int = 100
     chunk: int = 500
     seconds: tuple[float, ...] = ()
+    shared: bool = True
 
     def __post_init__(self) -> None:
         require(len(self.chips) > 0, "evaluation.chips", self.chips, "at least one seed")

@@ -357,13 +357,11 @@ def accuracy_stage(
             return accuracies
 
         chips = recipe.evaluation.chips
-        found = {
-            CLEAN: column(CLEAN, network, (0,)),
-            NOISY: column(NOISY, noisy.model, chips),
-            FLOAT: column(FLOAT, denoised, chips),
-        }
-        with bundle.attach(denoised):
-            found[INTEGER] = column(INTEGER, denoised, chips)
+        found = {CLEAN: column(CLEAN, network, (0,)), NOISY: column(NOISY, noisy.model, chips)}
+        if tuned is None or recipe.evaluation.shared:
+            found[FLOAT] = column(FLOAT, denoised, chips)
+            with bundle.attach(denoised):
+                found[INTEGER] = column(INTEGER, denoised, chips)
         if tuned is not None:
             found |= {TUNED_FLOAT: [], TUNED_INTEGER: []}
             for seed in chips:
@@ -375,6 +373,8 @@ def accuracy_stage(
 
     stages_before = (after,) if tuned is None else (after, tuned[1])
     settings = {name: value for name, value in asdict(recipe.evaluation).items() if name != "seconds"}
+    if tuned is None or settings["shared"]:
+        del settings["shared"]  # the table is the whole one
     result = run.stage("accuracy", {"evaluation": settings}, stages_before, compute)
     return {name: Column(name, tuple(values)) for name, values in result.values.items()}, result
 

@@ -104,7 +104,8 @@ def load_efficientnet_lite() -> EfficientNetLite:
     model = EfficientNetLite()
     published = torch.load(path, map_location="cpu", weights_only=True)
     load_weights(model, {_own_name(name): value for name, value in published.items()}, source=str(path))
-    return model.eval()
+    # Depthwise convolutions take a third of the time with channels last; the layers' results keep the layout.
+    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def at_hand() -> bool:
