@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quietbar import analog, data, models
+from quietbar import analog, data, models, placement
 from quietbar.analog.batch_norm import find_pairs
 from quietbar.contract.errors import ConfigurationError
 from quietbar.data import DamagedFileError, cifar10
@@ -96,6 +96,74 @@ class TestVGG:
             models.vgg(19)
 
 
+def parameters_by_the_paper(width: float, classes: int) -> int:
+    """Table 2 of arXiv 1801.04381, layer by layer; channels as TensorFlow's ``make_divisible`` rounds them."""
+
+    def channels(full: int) -> int:
+        rounded = max(8, int(full * width + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * full * width else rounded
+
+    def normalized(weights: int, outputs: int) -> int:
+        return weights + 2 * outputs
+
+    inputs = channels(32)
+    count = normalized(3 * 9 * inputs, inputs)
+    table = [(1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)]
+    for expansion, full, repeats in table:
+        for _ in range(repeats):
+            wide, outputs = expansion * inputs, channels(full)
+            if expansion > 1:
+                count += normalized(inputs * wide, wide)
+            count += normalized(9 * wide, wide) + normalized(wide * outputs, outputs)
+            inputs = outputs
+    head = max(1280, channels(1280))
+    return count + normalized(inputs * head, head) + (head + 1) * classes
+
+
+class TestMobileNetV2:
+    @pytest.mark.parametrize("name", [name for name in models.NAMES if name.startswith("mobilenetv2")])
+    def test_parameters_are_those_of_the_papers_table(self, name: str) -> None:
+        model = models.create(name, 10)
+        expected = parameters_by_the_paper(float(name.partition("-")[2]), 10)
+        assert sum(parameter.numel() for parameter in model.parameters()) == expected
+
+    @pytest.mark.parametrize(("width", "millions"), [(0.35, 1.66), (0.5, 1.95), (0.75, 2.61), (1.0, 3.47), (1.4, 6.06)])
+    def test_the_papers_table_gives_the_published_counts(self, width: float, millions: float) -> None:
+        """Those of TensorFlow's model zoo, a little less than with every bias counted; PyTorch's, exactly, for 1.0."""
+        assert parameters_by_the_paper(width, 1000) == pytest.approx(1e6 * millions, rel=0.015)
+        assert parameters_by_the_paper(1.0, 1000) == 3_504_872
+
+    def test_frames_shrink_three_times(self) -> None:
+        model = models.mobilenetv2(0.35).eval()
+        shapes = {}
+        watched = {"stem": model.stem, **{f"blocks.{index}": block for index, block in enumerate(model.blocks)}}
+        for name, module in {**watched, "head": model.head}.items():
+            module.register_forward_hook(
+                lambda module, inputs, output, name=name: shapes.update({name: tuple(output.shape[1:])})
+            )
+        model(torch.zeros(1, 3, 32, 32))
+        sizes = [shape[1] for shape in shapes.values()]
+        assert sizes == [32] * 4 + [16] * 3 + [8] * 7 + [4] * 5
+        assert shapes["stem"] == (16, 32, 32) and shapes["head"] == (1280, 4, 4)
+
+    def test_taps_are_found_where_no_shortcut_leads_past(self) -> None:
+        """At this width block 1 has a shortcut too: 8 channels in and 8 out."""
+        found = placement.find_candidates(models.mobilenetv2(0.35).eval(), torch.randn(4, 3, 32, 32))
+        passes = [f"blocks.{index}.{part}" for index in (3, 6, 10, 13, 16) for part in ("expand", "depthwise")]
+        assert found == ["stem", "blocks.0.depthwise", *passes, "head"]
+
+    def test_is_held_by_a_chip_with_its_normalization_folded(self) -> None:
+        model = models.mobilenetv2(0.35).eval()
+        assert len(find_pairs(model)) == 52
+        held = analog.convert(model, Chip(1))
+        inputs = torch.randn(2, 3, 32, 32)
+        assert torch.allclose(held(inputs), model(inputs), rtol=1e-3, atol=1e-3)
+
+    def test_other_widths_are_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"mobilenetv2\.width = 0\.6: must be one of 0\.35, 0\.5, 0\.75"):
+            models.mobilenetv2(0.6)
+
+
 class TestCreate:
     @pytest.mark.parametrize("name", models.NAMES)
     def test_gives_every_network_by_its_name(self, name: str) -> None:
@@ -105,7 +173,8 @@ class TestCreate:
 
     def test_lists_the_names_for_an_unknown_one(self) -> None:
         with pytest.raises(
-            ConfigurationError, match="model = 'resnet18': must be one of 'digits', 'efficientnet-lite0', 'resnet20'"
+            ConfigurationError,
+            match=r"model = 'resnet18': must be one of 'digits', 'efficientnet-lite0', 'mobilenetv2-0\.35'",
         ):
             models.create("resnet18")
 
