@@ -17,22 +17,19 @@ from collections.abc import Iterable, Sequence
 from quietbar.contract import CrossbarConfig, QuietbarError, require, require_choice
 from quietbar.contract.stream import FrameKind
 
+from ..registers.controlled import ControlledDriver, names
 from ..registers.crossbar import crossbar_map
 from ..registers.driver import Bus, BusError
-from ..registers.generate import device_class
 from .configuration import frame_lengths
 from .control import COUNTERS, Cause, word_address
 from .folding import CrossbarFolding
-
-POLLS = 1_000_000
-"""Reads of ``status`` after which tiles count as stuck: their output is not taken, or a vector's rest is missing."""
 
 
 class CrossbarStuck(QuietbarError):
     """Vectors are inside and do not come out."""
 
 
-class CrossbarDriver:
+class CrossbarDriver(ControlledDriver[Cause]):
     """Drives crossbar tiles over their registers.
 
     Args:
@@ -42,36 +39,13 @@ class CrossbarDriver:
     Raises:
         ConfigurationError: what answers are no such tiles; the register that differs is named.
         BusError: nothing answers.
-
-    Attributes:
-        device: registers and fields by name, see :class:`quietbar_hw.registers.driver.Device`.
     """
 
+    NAME, CAUSES, COUNTERS, STUCK = "crossbar", Cause, COUNTERS, CrossbarStuck
+
     def __init__(self, bus: Bus, config: CrossbarConfig, folding: CrossbarFolding) -> None:
-        self.config, self.map = config, crossbar_map(config, folding)
-        self.device = device_class(self.map)(bus)
-        for register in self.map.registers:
-            if all(field.access == "r" and field.reset is not None for field in register.fields):
-                found = getattr(self.device, register.name).fields()
-                for field in register.fields:
-                    value = found[field.name]
-                    require(value == field.reset, f"crossbar.{register.name}.{field.name}", value, f"{field.reset}")
-
-    def stop(self, polls: int = POLLS) -> None:
-        """Let no further vector begin and wait until those inside have left.
-
-        Raises:
-            CrossbarStuck: they do not; :meth:`recover` drops them.
-        """
-        self.device.control.write(run=0)
-        for _ in range(polls):
-            if not self.device.status.busy:
-                return
-        raise CrossbarStuck(f"the tiles are still busy after {polls} reads: recover() drops what is inside")
-
-    def start(self) -> None:
-        """Let vectors begin."""
-        self.device.control.write(run=1)
+        self.config = config
+        super().__init__(bus, crossbar_map(config, folding))
 
     def write(self, frames: Iterable[Sequence[int]]) -> None:
         """Write configuration frames to tiles that are stopped.
@@ -88,9 +62,9 @@ class CrossbarDriver:
                 try:
                     self.device.memory[word_address(self.config, kind, index)] = word
                 except BusError as error:
-                    names = ", ".join(str(each.name) for each in self.take_errors()) or "no cause told"
+                    causes = names(self.take_errors())
                     which = f"word {index} of a {FrameKind(kind).name} frame"
-                    raise QuietbarError(f"the tiles refused {word:#010x}, {which}: {names}") from error
+                    raise QuietbarError(f"the tiles refused {word:#010x}, {which}: {causes}") from error
 
     def load(self, frames: Iterable[Sequence[int]]) -> None:
         """Stop, write, start."""
@@ -98,34 +72,7 @@ class CrossbarDriver:
         self.write(frames)
         self.start()
 
-    def recover(self) -> Cause:
-        """The way out of everything: stop, drop what is inside, clear the errors; what they were.
-
-        What was configured stays, but for the seed.
-        """
-        self.device.control.write(run=0)
-        self.device.control.write(restart=1)
-        return self.take_errors()
-
     def missing(self) -> tuple[FrameKind, ...]:
         """The kinds of frames without which no vector goes in."""
         loaded = self.device.status.loaded
         return tuple(kind for kind in frame_lengths(self.config) if not loaded >> kind & 1)
-
-    def errors(self) -> Cause:
-        """What went wrong since each was last cleared."""
-        return Cause(self.device.errors.read())
-
-    def take_errors(self) -> Cause:
-        """What went wrong, cleared by this."""
-        found = self.errors()
-        self.device.errors.write_value(int(found))
-        return found
-
-    def counters(self) -> dict[str, int]:
-        """All counters by name; they wrap at 32 bits."""
-        return {name: getattr(self.device, name).count for name in COUNTERS}
-
-    def clear_counters(self) -> None:
-        """All counters begin at 0; whether vectors may begin stays as it is."""
-        self.device.control.write(run=self.device.control.run, clear=1)

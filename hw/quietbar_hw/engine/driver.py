@@ -21,13 +21,9 @@ from quietbar.contract.engine import COUNTERS, Descriptor, EngineConfig, EngineE
 from quietbar.contract.errors import QuietbarError, require
 from quietbar.contract.memory import segments
 
+from ..registers.controlled import ControlledDriver, names
 from ..registers.driver import Bus, BusError
 from ..registers.engine import engine_map
-from ..registers.generate import device_class
-
-POLLS = 1_000_000
-"""Reads of ``status`` after which an engine counts as stuck: its output is not taken, or a frame's rest is missing."""
-
 
 REFUSALS = (
     EngineError.WRITE_BUSY
@@ -54,7 +50,7 @@ class Streams(Protocol):
         """
 
 
-class EngineDriver:
+class EngineDriver(ControlledDriver[EngineError]):
     """Drives an engine over its registers, and over its streams where they are given.
 
     Args:
@@ -65,36 +61,13 @@ class EngineDriver:
     Raises:
         ConfigurationError: what answers is no such engine; the register that differs is named.
         BusError: nothing answers.
-
-    Attributes:
-        device: registers and fields by name, see :class:`quietbar_hw.registers.driver.Device`.
     """
 
+    NAME, CAUSES, COUNTERS, STUCK = "engine", EngineError, COUNTERS, EngineStuck
+
     def __init__(self, bus: Bus, engine: EngineConfig, streams: Streams | None = None) -> None:
-        self.engine, self.map, self.streams = engine, engine_map(engine), streams
-        self.device = device_class(self.map)(bus)
-        for register in self.map.registers:
-            if all(field.access == "r" and field.reset is not None for field in register.fields):
-                found = getattr(self.device, register.name).fields()
-                for field in register.fields:
-                    value = found[field.name]
-                    require(value == field.reset, f"engine.{register.name}.{field.name}", value, f"{field.reset}")
-
-    def stop(self, polls: int = POLLS) -> None:
-        """Let no further frame begin and wait until those inside have left.
-
-        Raises:
-            EngineStuck: they do not; :meth:`recover` drops them.
-        """
-        self.device.control.write(run=0)
-        for _ in range(polls):
-            if not self.device.status.busy:
-                return
-        raise EngineStuck(f"the engine is still busy after {polls} reads: recover() drops what is inside")
-
-    def start(self) -> None:
-        """Let frames begin."""
-        self.device.control.write(run=1)
+        self.engine, self.streams = engine, streams
+        super().__init__(bus, engine_map(engine))
 
     def write(self, writes: Iterable[tuple[int, int]]) -> None:
         """Write (word address, word) to the memory of an engine that is stopped.
@@ -111,12 +84,12 @@ class EngineDriver:
             try:
                 memory[first : first + len(words)] = words
             except BusError as error:
-                causes, word, address = _names(self.take_errors()), words[error.written], first + error.written
+                causes, word, address = names(self.take_errors()), words[error.written], first + error.written
                 raise QuietbarError(f"the engine refused {word:#010x} at word {address:#x}: {causes}") from error
         refused = self.errors() & REFUSALS
         if refused:
             self.device.errors.write_value(int(refused))
-            raise QuietbarError(f"the engine refused words of its memory: {_names(refused)}")
+            raise QuietbarError(f"the engine refused words of its memory: {names(refused)}")
 
     def load(self, writes: Iterable[tuple[int, int]]) -> None:
         """Stop, write, start: an image's writes, or those of a seed."""
@@ -144,37 +117,6 @@ class EngineDriver:
         whole = np.frombuffer(came, dtype=np.uint8)
         require(whole.size == beats.size, "engine.streams", f"{whole.size} bytes", f"{beats.size}, all that was sent")
         return from_beats(whole, place, self.engine)
-
-    def recover(self) -> EngineError:
-        """The documented way out of everything: stop, drop what is inside, clear the errors; what they were.
-
-        The memory stays, a seed has to be written again.
-        """
-        self.device.control.write(run=0)
-        self.device.control.write(restart=1)
-        return self.take_errors()
-
-    def errors(self) -> EngineError:
-        """What went wrong since each was last cleared."""
-        return EngineError(self.device.errors.read())
-
-    def take_errors(self) -> EngineError:
-        """What went wrong, cleared by this."""
-        found = self.errors()
-        self.device.errors.write_value(int(found))
-        return found
-
-    def counters(self) -> dict[str, int]:
-        """All counters by name; they wrap at 32 bits."""
-        return {name: getattr(self.device, name).count for name in COUNTERS}
-
-    def clear_counters(self) -> None:
-        """All counters begin at 0; whether frames may begin stays as it is."""
-        self.device.control.write(run=self.device.control.run, clear=1)
-
-
-def _names(errors: EngineError) -> str:
-    return ", ".join(str(each.name) for each in errors) or "no cause told"
 
 
 def to_beats(frames: NDArray[Any], place: Descriptor, engine: EngineConfig) -> NDArray[np.uint8]:
