@@ -13,6 +13,7 @@ from torch import Tensor
 from quietbar.contract.engine import EngineConfig
 from quietbar.contract.errors import QuietbarError, require_choice, require_integer
 from quietbar.contract.seeds import check_seed
+from quietbar.contract.sources import SAMPLES_PER_DRAW
 from quietbar.integer.block import FRAME_HIGH, check_activations
 from quietbar.integer.engine import seed_writes
 from quietbar.integer.image import EngineImage
@@ -90,9 +91,9 @@ class BoardEngine:
             return frames.clone()
         frames = as_bytes(frames, block)
         if block.mode == "sampling":
-            # Samples come in pairs. Where a frame starts in the middle of one, a frame before it is run and dropped.
+            # Where a frame starts in the middle of a pair of samples, a frame before it is run and dropped.
             samples = block.pixels * block.channels
-            surplus = start_frame * samples % 2
+            surplus = start_frame * samples % SAMPLES_PER_DRAW[engine.source]
             self.driver.load(seed_writes(engine, seed, (start_frame - surplus) * samples))
             frames = torch.cat([frames[:surplus], frames])
         denoised = self.driver.denoise(descriptor, self.image.block(tap), frames.numpy())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
+from quietbar.contract.sources import Kind
 from quietbar.files import atomic_file, write_atomically
 from quietbar.integer import Bundle
 
@@ -62,15 +63,18 @@ class Compared(nn.Module):
 
     Args:
         rtl: called as the reference is, with the sums ``cycles`` and ``predicted_cycles`` of all calls.
+        source: its Gaussian source.
 
     Attributes:
         tally: the counts.
     """
 
-    def __init__(self, bundle: Bundle, tap: str, rtl: Any, tally: Tally, replay_folder: Path) -> None:
+    def __init__(
+        self, bundle: Bundle, tap: str, rtl: Any, tally: Tally, replay_folder: Path, source: Kind = "box-muller"
+    ) -> None:
         super().__init__()
         self.bundle, self.tap, self.tally, self.replay_folder = bundle, tap, tally, replay_folder
-        self.rtl = rtl
+        self.rtl, self.source = rtl, source
         self._reported = False
 
     def forward(self, activations: Tensor, seed: int = 0, start_frame: int = 0) -> Tensor:
@@ -79,7 +83,7 @@ class Compared(nn.Module):
         clock = [time.thread_time()]
         got: Tensor = self.rtl(activations, seed=seed, start_frame=start_frame)
         clock.append(time.thread_time())
-        expected = self.bundle.run(self.tap, activations, seed=seed, start_frame=start_frame)
+        expected = self.bundle.run(self.tap, activations, seed, start_frame, self.source)
         clock.append(time.thread_time())
         names = ("frame", "channel", "row", "column")
         axes = tuple(zip(names, got.shape, strict=True))
@@ -135,7 +139,8 @@ class ComparedTap(Compared):
     """A tap on the engine that holds all of them; a frame that differs is saved with the engine's image."""
 
     def __init__(self, engine: RTLEngine, tap: str, tally: Tally, replay_folder: Path) -> None:
-        super().__init__(engine.bundle, tap, engine.tap(engine.bundle, tap), tally, replay_folder)
+        rtl = engine.tap(engine.bundle, tap)
+        super().__init__(engine.bundle, tap, rtl, tally, replay_folder, engine.engine.source)
 
     def _keep(
         self, compared: Comparison, activations: Tensor, got: Tensor, expected: Tensor, seed: int, start_frame: int

@@ -15,6 +15,7 @@ from quietbar.contract import BlockConfig
 from quietbar.contract.engine import Descriptor, EngineConfig, beats_of, stage_cycles
 from quietbar.contract.errors import QuietbarError, require_integer
 from quietbar.contract.seeds import check_seed
+from quietbar.contract.sources import SAMPLES_PER_DRAW
 from quietbar.integer import Bundle
 from quietbar.integer.block import FRAME_HIGH, check_activations
 from quietbar.integer.engine import seed_writes
@@ -160,9 +161,9 @@ class RTLEngine:
         frame_beats = block.pixels * beats_of(self.engine, block)
         size, surplus = max(1, CHUNK_BEATS // frame_beats), 0
         if block.mode == "sampling":
-            # Samples come in pairs. Where a frame starts in the middle of one, a frame before it is run and dropped.
+            # Where a frame starts in the middle of a pair of samples, a frame before it is run and dropped.
             samples = block.pixels * block.channels
-            surplus = start_frame * samples % 2
+            surplus = start_frame * samples % SAMPLES_PER_DRAW[self.engine.source]
             driver.load(seed_writes(self.engine, seed, (start_frame - surplus) * samples))
             frames = torch.cat([frames[:surplus], frames])
         denoised, cycles, predicted = [], 0, 0

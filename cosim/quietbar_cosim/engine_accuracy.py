@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from quietbar import analog
-from quietbar.contract.engine import EngineConfig
+from quietbar.contract.engine import EngineConfig, Kernels
 from quietbar.contract.engine_size import fitting
+from quietbar.contract.sources import Kind
 from quietbar.experiment.evaluation import chunk_path, chunk_starts, predict
 from quietbar.experiment.line import SoftwareLine
 from quietbar.experiment.recipe import EngineRecipe
@@ -25,7 +26,7 @@ from .compared import ComparedTap, Tally
 from .engine import RTLEngine
 
 
-def engine_for(bundle: Bundle, recipe: EngineRecipe) -> EngineConfig:
+def engine_for(bundle: Bundle, recipe: EngineRecipe, source: Kind = "box-muller") -> EngineConfig:
     """The engine of the recipe's parallelism that holds the blocks of a bundle, and nothing that none of them needs.
 
     Raises:
@@ -34,7 +35,8 @@ def engine_for(bundle: Bundle, recipe: EngineRecipe) -> EngineConfig:
     blocks = [tap.config for tap in bundle.taps.values()]
     kernels = {block.kernel for block in blocks}
     noise = any(block.mode == "sampling" for block in blocks)
-    return fitting(recipe.smallest(noise=noise, kernels=kernels.pop() if len(kernels) == 1 else "both"), blocks)
+    kind: Kernels = kernels.pop() if len(kernels) == 1 else "both"
+    return fitting(recipe.smallest(noise=noise, kernels=kind, source=source), blocks)
 
 
 def engine_chunks(line: SoftwareLine, engine: EngineConfig, workers: int, folder: Path) -> dict[int, list[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quietbar.contract import sources
 from quietbar.contract.engine import EngineError
 
 from .coverage import Coverage
@@ -27,6 +28,7 @@ REQUIRED = {
     "lanes": ("1", "2", "4"),
     "group": ("1", "2", "4"),
     "outputs": ("1", "2"),
+    "source": (*sources.KINDS, "none"),
     "shift": tuple(f"{low} to {low + 7}" for low in range(0, 48, 8)),
     "saturation": tuple(
         f"{name} {side}"

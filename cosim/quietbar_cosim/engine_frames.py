@@ -126,7 +126,9 @@ def _denoised(
     pixels = received.reshape(block.height, block.width, -1)
     elements = pixels[:, :, : block.channels].view(np.int8 if block.signed else np.uint8)
     frame = torch.from_numpy(np.ascontiguousarray(elements)).permute(2, 0, 1).contiguous()
-    denoised, trace = run_block(block, parameters, frame[None], seed, trace=True, start_sample=sample)
+    denoised, trace = run_block(
+        block, parameters, frame[None], seed, trace=True, start_sample=sample, source=engine.source
+    )
     came = pixels.copy()
     came[:, :, : block.channels] = denoised[0].permute(1, 2, 0).contiguous().numpy().view(np.uint8)
     counts, notes = {}, []

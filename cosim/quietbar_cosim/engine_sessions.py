@@ -312,6 +312,7 @@ def shape_notes(engine: EngineConfig, block: BlockConfig) -> list[tuple[str, str
         ("group", str(engine.group)),
         ("outputs", str(engine.outputs)),
         ("engine", f"{engine.kernels}, {'with' if engine.noise else 'without'} source"),
+        ("source", engine.source if engine.noise else "none"),
     ]
 
 

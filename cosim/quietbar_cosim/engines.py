@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quietbar.contract import BlockConfig, ConfigurationError
 from quietbar.contract.engine import Descriptor, EngineConfig, place
+from quietbar.contract.sources import KINDS
 from quietbar.integer import BlockParameters, random_parameters, run_block
 from quietbar.integer.engine import Write, block_writes, seed_writes
 
@@ -102,7 +103,10 @@ class EngineCase:
         for block, frame in zip(self.order, self.frames, strict=True):
             parameters = self.parameters[block]
             config = parameters.config
-            found.append(run_block(config, parameters, frame[None], self.seed, start_sample=sample)[0])
+            denoised = run_block(
+                config, parameters, frame[None], self.seed, start_sample=sample, source=self.engine.source
+            )
+            found.append(denoised[0])
             if config.mode == "sampling":
                 sample += config.pixels * config.channels
         return found
@@ -133,7 +137,7 @@ def random_engine(source: random.Random) -> EngineConfig:
     """A small engine of any shape."""
     lanes, group = source.choice([1, 2, 4]), source.choice([1, 2, 4])
     outputs = source.choice([each for each in (1, 2, 4) if each <= group])
-    return EngineConfig(
+    engine = EngineConfig(
         lanes=lanes,
         group=group,
         outputs=outputs,
@@ -150,6 +154,8 @@ def random_engine(source: random.Random) -> EngineConfig:
         kernels=source.choice(["both", "both", "dense", "depthwise"]),
         fraction_bits=source.choice([4, 4, 1, 7]),
     )
+    # Not drawn, so that a seed goes on making the engine that it always made.
+    return replace(engine, source=KINDS[engine.matrix_rows % len(KINDS)])
 
 
 def random_blocks(engine: EngineConfig, source: random.Random) -> list[BlockConfig]:

@@ -16,6 +16,7 @@ from quietbar import analog, toolchain
 from quietbar.configuration import from_mapping, to_mapping
 from quietbar.contract import WEIGHT_LIMIT, BlockConfig, CrossbarConfig, derive_seed
 from quietbar.contract.engine import EngineConfig
+from quietbar.contract.sources import Kind
 from quietbar.denoise import observed, taps
 from quietbar.experiment.evaluation import accuracy_of, predict, predictions_of, test_images
 from quietbar.experiment.folder import StageResult
@@ -23,7 +24,7 @@ from quietbar.experiment.line import SoftwareLine
 from quietbar.experiment.recipe import TargetRecipe
 from quietbar.experiment.report import render
 from quietbar.experiment.results import BlockRow, Column, Comparison, Results, TapRow, describe_chip
-from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY, TUNED_FLOAT, TUNED_INTEGER
+from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY, TUNED_FLOAT, TUNED_INTEGER, source_setting
 from quietbar.files import write_atomically
 from quietbar.integer import Bundle
 from quietbar.integer.crossbar import converter_for_chip
@@ -54,11 +55,11 @@ def module_name(tap: str) -> str:
     return "quietbar_denoiser_" + "".join(letter if letter.isalnum() else "_" for letter in tap.lower())
 
 
-def choose_engine(bundle: Bundle, wanted: TargetRecipe) -> Option:
+def choose_engine(bundle: Bundle, wanted: TargetRecipe, source: Kind = "box-muller") -> Option:
     """The engine for the blocks of a bundle; see :func:`quietbar_hw.engine.choosing.choose`."""
     blocks = [tap.config for tap in bundle.taps.values()]
     device = device_by_name(wanted.device, "hardware.target.device")
-    return choose(blocks, wanted.frames_per_second, device, clock=wanted.clock, runners_up=0).chosen
+    return choose(blocks, wanted.frames_per_second, device, clock=wanted.clock, runners_up=0, source=source).chosen
 
 
 class HardwareLine:
@@ -97,21 +98,22 @@ class HardwareLine:
     def engine(self) -> EngineConfig | None:
         """The engine on which the RTL's accuracy is measured; None for a denoiser a tap."""
         recipe = self.recipe.hardware.engine
-        return None if recipe is None else engine_for(self.software.bundle, recipe)
+        return None if recipe is None else engine_for(self.software.bundle, recipe, self.recipe.hardware.source)
 
     @cached_property
     def target(self) -> str:
         """The engine chosen for the recipe's target, in words, and where its image is; empty without a target."""
-        wanted = self.recipe.hardware.target
+        wanted, source = self.recipe.hardware.target, self.recipe.hardware.source
         if wanted is None:
             return ""
 
         def compute(folder: Path) -> dict[str, Any]:
-            chosen = choose_engine(self.software.bundle, wanted)
+            chosen = choose_engine(self.software.bundle, wanted, source)
             engine_image(self.software.bundle, chosen.engine).save(folder / "image")
             return {"engine": chosen.engine.to_dict(), "summary": chosen.summary()}
 
-        result = self.run.stage("engine-image", asdict(wanted), (self.software.bundle_result,), compute)
+        settings = {**asdict(wanted), **source_setting(source)}
+        result = self.run.stage("engine-image", settings, (self.software.bundle_result,), compute)
         return f"{result.values['summary']}; image in {result.folder / 'image'}"
 
     @cached_property

@@ -1,6 +1,7 @@
 """The engine's contract: memory map, descriptors, what fits and what is refused."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from quietbar.contract.engine import (
     rows_needed,
     stage_cycles,
 )
+from quietbar.contract.sources import KINDS
 
 RESNET = [BlockConfig(c, c // 4, s, s, kernel="dense", mode="sampling") for c, s in ((16, 32), (32, 16), (64, 8))]
 SMALL = EngineConfig(lanes=2, group=2, outputs=2, channels=8, hidden=4, height=5, width=6, blocks=3,
@@ -26,7 +28,9 @@ def test_the_reference_is_balanced_on_the_taps_of_resnet20():
     assert [set(stage_cycles(REFERENCE, block).values()) for block in RESNET] == [{4}, {8, 16}, {16, 64}]
 
 
-@pytest.mark.parametrize("engine", [SMALL, EngineConfig(noise=False, matrix_rows=70, window_rows=60)])
+@pytest.mark.parametrize(
+    "engine", [SMALL, replace(SMALL, source="inverse-cdf"), EngineConfig(noise=False, matrix_rows=70, window_rows=60)]
+)
 def test_every_address_is_one_word(engine):
     addresses = [
         engine.address(section, row, word)
@@ -61,7 +65,8 @@ def test_words_of_a_descriptor():
     ("fields", "message"),
     [
         ({"lanes": 3}, "engine.lanes = 3: must be a power of two"),
-        ({"lanes": 1}, "engine.lanes = 1: must be 2 or more: samples come in pairs"),
+        ({"lanes": 1}, "engine.lanes = 1: must be 2 or more: samples of Box-Muller are pairs"),
+        ({"source": "ziggurat"}, "engine.source = 'ziggurat': must be one of 'box-muller', 'inverse-cdf'"),
         ({"outputs": 8}, "engine.outputs = 8: must be at most the group of 4"),
         ({"channels": 30}, "engine.channels = 30: must be a multiple of the 4 lanes"),
         ({"hidden": 6}, "engine.hidden = 6: must be a multiple of the group of 4"),
@@ -110,7 +115,20 @@ def test_says_how_large_a_memory_would_do():
         Descriptor(blocks[0], matrix=2).check(SMALL)
 
 
+def test_a_seed_takes_the_words_of_its_source():
+    assert REFERENCE.source == "box-muller"
+    assert {kind: replace(REFERENCE, source=kind).row_words(Section.SEED) for kind in KINDS} == {
+        "box-muller": 20, "inverse-cdf": 12
+    }  # fmt: skip
+    assert EngineConfig(lanes=1, source="inverse-cdf").row_words(Section.SEED) == 8
+    assert EngineConfig(noise=False).gaussian is None
+
+
 def test_survives_a_manifest():
     assert EngineConfig.from_dict(SMALL.to_dict()) == SMALL
+    other = replace(SMALL, source="inverse-cdf")
+    assert EngineConfig.from_dict(other.to_dict()) == other
+    older = {name: value for name, value in SMALL.to_dict().items() if name != "source"}
+    assert EngineConfig.from_dict(older) == SMALL, "written before there was a choice"
     with pytest.raises(ConfigurationError, match=r"engine.lane = 4: must be absent"):
         EngineConfig.from_dict({"lane": 4})

@@ -1,6 +1,7 @@
 """The engine's RTL as modules: all blocks of a bundle in one engine, the reference's integers bit for bit."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from quietbar.contract import BlockConfig
 from quietbar.contract.engine import EngineConfig, EngineError, Section
 from quietbar.contract.errors import ConfigurationError, QuietbarError
 from quietbar.integer import Bundle, IntegerTap, Scales, random_parameters
+from quietbar.integer.engine import seed_writes
 from quietbar_cosim.blocks import random_frames
 from quietbar_cosim.engine import BulkBus, RTLEngine, open_engine, to_engine_beats
 from quietbar_cosim.rules import StreamError
@@ -39,6 +41,18 @@ def engine(bundle):
     found.close()
 
 
+def test_an_engine_with_the_inverse_cdf_draws_its_samples(bundle):
+    """Any number of samples may have been drawn before; those of Box-Muller, or of another seed, give other outputs."""
+    engine = RTLEngine(bundle, replace(ENGINE, source="inverse-cdf"), threads=1)
+    frames, start = random_frames(BLOCKS["sampling"], 5, seed=1), 3
+    denoised = engine.tap(bundle, "sampling")(frames, seed=11, start_frame=start)
+    assert torch.equal(denoised, bundle.run("sampling", frames, 11, start, source="inverse-cdf"))
+    wrong_seed = engine.tap(bundle, "sampling")(frames, seed=12, start_frame=start)
+    engine.close()
+    assert not torch.equal(wrong_seed, denoised)
+    assert not torch.equal(bundle.run("sampling", frames, 11, start), denoised)
+
+
 @pytest.mark.parametrize("tap", list(BLOCKS))
 @pytest.mark.parametrize("start_frame", [0, 3])
 def test_every_output_is_the_references(bundle, engine, tap, start_frame):
@@ -64,6 +78,14 @@ def test_a_word_flipped_in_memory_shows(bundle, engine):
     spoilt, *_ = engine._run("mean", frames, 0, 0, simulator, driver)
     simulator.close()
     assert not torch.equal(spoilt, bundle.run("mean", frames))
+
+
+def test_a_seed_that_cannot_be_is_refused():
+    with pytest.raises(ConfigurationError, match="start = 3: must be even"):
+        list(seed_writes(ENGINE, 1, 3))
+    assert len(list(seed_writes(replace(ENGINE, source="inverse-cdf"), 1, 3))) == 10
+    with pytest.raises(ConfigurationError, match=r"engine.noise = False: must be True"):
+        list(seed_writes(replace(ENGINE, noise=False), 1))
 
 
 def test_bad_input_is_refused(bundle, engine):
@@ -206,6 +228,8 @@ def test_another_engine_is_told_by_its_register(opened):
     other = EngineConfig(**{**ENGINE.to_dict(), "blocks": 5})
     with pytest.raises(ConfigurationError, match=r"engine.blocks.count = 4: must be 5"):
         EngineDriver(BulkBus(opened[0]), other)
+    with pytest.raises(ConfigurationError, match=r"engine.shape.inverse_cdf = 0: must be 1"):
+        EngineDriver(BulkBus(opened[0]), replace(ENGINE, source="inverse-cdf"))
 
 
 def test_an_address_with_nothing_behind_it_is_a_bus_error(opened):

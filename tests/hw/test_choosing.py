@@ -92,10 +92,11 @@ def test_where_the_device_is_too_small_the_fastest_that_fits_is_told(monkeypatch
     with pytest.raises(NothingFits) as told:
         choose(TAPS, RATE, DEVICES["ecp5-25"], clock=CLOCK, fill=0.5)
     smallest = min(
-        (each for each in choosing._candidates(TAPS) if each.bound <= 100), key=lambda each: each.engine.multipliers
+        (each for each in choosing._candidates(TAPS, "box-muller") if each.bound <= 100),
+        key=lambda each: each.engine.multipliers,
     )
     assert f"needs {1000 * smallest.engine.multipliers:,} LUT of 50% of 24,288" in str(told.value)
-    fitting = [each for each in choosing._candidates(TAPS) if each.engine.multipliers <= 12]
+    fitting = [each for each in choosing._candidates(TAPS, "box-muller") if each.engine.multipliers <= 12]
     if fitting:
         cycles = min(network_cycles(each.engine, TAPS) for each in fitting)
         assert f"reaches {CLOCK * 1e6 / cycles:,.0f}" in str(told.value)

@@ -1,11 +1,14 @@
 """The engine's core equals the integer reference and the cycle model: blocks in any order, of any shape, stalled."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
+import torch
 
 from quietbar.contract import BlockConfig
 from quietbar.contract.engine import REFERENCE, EngineConfig
+from quietbar.contract.sources import KINDS
 from quietbar_cosim.engine_host import with_engine
 from quietbar_cosim.engines import EngineCase, random_case
 from quietbar_cosim.stalls import NO_STALLS, bursty_stalls, random_stalls
@@ -58,6 +61,31 @@ def compare(case, stalls=(NO_STALLS, NO_STALLS), engine=None):
 @pytest.mark.parametrize("stalls", STALLS.values(), ids=STALLS)
 def test_blocks_in_any_order_equal_reference_and_cycle_model(stalls):
     compare(EngineCase.random(SMALL, BLOCKS, [0, 1, 2, 3, 3, 2, 2, 1, 0, 0], 7), stalls)
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_the_inverse_cdf_in_place_of_box_muller(lanes):
+    """Frames that sample follow ones that do not, and the sequence runs on; one lane is allowed here."""
+    engine = replace(SMALL, lanes=lanes, matrix_rows=128, channel_rows=64, source="inverse-cdf")
+    compare(EngineCase.random(engine, BLOCKS, [3, 1, 0, 1, 2, 3], 7), STALLS["bursty stalls"])
+
+
+@pytest.mark.parametrize("source", KINDS)
+def test_another_seed_or_another_source_shows(source):
+    """The comparison of the tests above can fail."""
+    case = EngineCase.random(replace(SMALL, source=source), BLOCKS, [3], 7)
+    other = next(kind for kind in KINDS if kind != source)
+    wrong = {"seed": replace(case, seed=8), "source": replace(case, engine=replace(case.engine, source=other))}
+    for expected in wrong.values():
+        assert not torch.equal(expected.expected_frames[0], case.expected_frames[0])
+
+    async def act(host):
+        await host.load(wrong["seed"].writes)
+        traffic = await host.exchange(beats(case.inputs), len(beats(case.expected)))
+        assert traffic.beats != beats(case.expected)
+        assert traffic.beats == beats(wrong["seed"].expected)
+
+    with_engine(case.engine, act)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,5 +1,6 @@
 """The engine's registers: their source agrees with the contract, the bank in front of the core does what it says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_errors_and_counters_are_those_of_the_contract_in_its_order():
         assert MAP.field(f"errors.{error.name.lower()}").enabled_by == f"errors_enable.{error.name.lower()}"
 
 
-@pytest.mark.parametrize("config", [SMALL, REFERENCE])
+@pytest.mark.parametrize("config", [SMALL, REFERENCE, replace(REFERENCE, source="inverse-cdf")])
 def test_capabilities_are_those_of_the_configuration(config):
     registers = engine_map(config)
     resets = {f"{register.name}.{field.name}": field.reset for register, field in registers.fields()}
@@ -42,6 +43,7 @@ def test_capabilities_are_those_of_the_configuration(config):
         "shape.outputs": config.outputs,
         "shape.fraction_bits": config.fraction_bits,
         "shape.noise": config.noise,
+        "shape.inverse_cdf": config.noise and config.source == "inverse-cdf",
         "shape.dense": config.dense,
         "shape.depthwise": config.depthwise,
         "largest_block.channels": config.channels,

@@ -126,6 +126,16 @@ def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path: Path) -> None:
         read_recipe(tmp_path / "broken.toml")
 
 
+def test_a_gaussian_source_other_than_box_muller_needs_an_engine(recipe_file: Path) -> None:
+    assert read_recipe(recipe_file).hardware.source == "box-muller"
+    chosen, engine = 'hardware.source="inverse-cdf"', "hardware.engine.lanes=4"
+    assert read_recipe(recipe_file, [engine, chosen]).hardware.source == "inverse-cdf"
+    with pytest.raises(ConfigurationError, match=r"hardware.source = 'inverse-cdf': must be 'box-muller' without"):
+        read_recipe(recipe_file, [chosen])
+    with pytest.raises(ConfigurationError, match=r"hardware.source = 'dice': must be one of 'box-muller', 'inverse"):
+        read_recipe(recipe_file, [engine, 'hardware.source="dice"'])
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [

@@ -12,12 +12,16 @@ from quietbar.contract import SIGMA, BlockConfig, ConfigurationError, requantize
 from quietbar.contract.gaussian import samples, scaled_noise
 from quietbar.contract.requantize import clamp
 from quietbar.contract.seeds import SEED_HIGH
+from quietbar.contract.sources import KINDS, Kind, source_samples
 from quietbar.contract.stream import FrameKind
 from quietbar.integer import BlockParameters, block, parameter_frame, random_parameters, run_block
 from quietbar.integer.convolution import AccumulatorError, accumulate
 
 
-def scalar_block(config: BlockConfig, parameters: BlockParameters, frames: list, seed: int, start_frame: int) -> list:
+def scalar_block(
+    config: BlockConfig, parameters: BlockParameters, frames: list, seed: int, start_frame: int,
+    source: Kind = "box-muller",
+) -> list:  # fmt: skip
     """The contract's formulas on Python integers: frames, rows, columns and channels of nested lists, channel last."""
 
     def stage(name: str, output: int, inputs: list[int]) -> int:
@@ -34,7 +38,7 @@ def scalar_block(config: BlockConfig, parameters: BlockParameters, frames: list,
         return [h1[y][x][c] if ok else 0 for (y, x), ok in zip(places, inside, strict=True) for c in channels]
 
     elements = config.pixels * config.channels
-    draws = iter(samples(seed, len(frames) * elements, start_frame * elements))
+    draws = iter(source_samples(source, seed, len(frames) * elements, start_frame * elements))
     hidden, found = range(config.hidden), []
     for frame in frames:
         h1 = [[[stage("reduce", c, pixel) for c in hidden] for pixel in row] for row in frame]
@@ -255,6 +259,18 @@ def test_a_dense_window_is_ordered_row_column_channel() -> None:
 SAMPLING = BlockConfig(3, 2, 3, 3, mode="sampling", signed=True)
 
 
+def test_samples_come_from_the_source_that_is_named() -> None:
+    parameters, frames = random_parameters(SAMPLING, 5), random_frames(SAMPLING, 2, 5)
+    found = {kind: run_block(SAMPLING, parameters, frames, 1, 3, source=kind) for kind in KINDS}
+    for kind in KINDS:
+        assert channel_last(found[kind]) == scalar_block(SAMPLING, parameters, channel_last(frames), 1, 3, kind)
+        plain, _ = run_block(SAMPLING, parameters, frames, 1, 3, trace=True, source=kind)
+        assert torch.equal(plain, found[kind])
+    assert not torch.equal(*found.values())
+    with pytest.raises(ConfigurationError, match="source = 'dice': must be one of 'box-muller', 'inverse-cdf'"):
+        run_block(SAMPLING, parameters, frames, source="dice")
+
+
 def differs_from_the_contract(config: BlockConfig = SAMPLING) -> bool:
     parameters, frames = random_parameters(config, 5), random_frames(config, 2, 5)
     expected = scalar_block(config, parameters, channel_last(frames), 1, 2)
@@ -273,8 +289,8 @@ def test_a_sigma_table_shifted_by_one_is_caught(monkeypatch) -> None:
 
 
 def test_a_random_source_one_sample_late_is_caught(monkeypatch) -> None:
-    correct = block.gaussian
-    monkeypatch.setattr(block, "gaussian", lambda seed, count, start: correct(seed, count, start + 1))
+    correct = block.source_array
+    monkeypatch.setattr(block, "source_array", lambda kind, seed, count, start: correct(kind, seed, count, start + 1))
     assert differs_from_the_contract()
 
 

@@ -73,7 +73,7 @@ def execute(arguments: argparse.Namespace) -> int:
             took = f"{time.perf_counter() - start:.2f} s"
             if arguments.simulate:
                 took = f"{port.cycles - first} cycles"
-            wrong = int((denoised != bundle.run(tap, frames, seed=arguments.seed)).sum())
+            wrong = int((denoised != bundle.run(tap, frames, arguments.seed, source=engine.source)).sum())
             different += wrong
             print(f"{tap}: {len(frames)} frames of {block.channels} x {block.height} x {block.width} in {took}; "
                   f"{wrong} of {denoised.numel()} outputs differ from the reference")  # fmt: skip

@@ -9,12 +9,13 @@ Blocks too large for it are refused with what would fit.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quietbar.contract.engine import EngineConfig
-    from quietbar.experiment.recipe import TargetRecipe
+    from quietbar.experiment.recipe import HardwareRecipe
     from quietbar.integer import Bundle
 
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="choose the engine for this device, see 'quietbar fold'")
     parser.add_argument("--frames-per-second", type=float, help="of the network, with --device")
     parser.add_argument("--clock", type=float, metavar="MHZ", help="of the engine, with --device")
+    parser.add_argument("--gaussian", help="source of a chosen engine: box-muller (the default) or inverse-cdf")
     parser.add_argument("--folder", type=Path, default=Path("build/engine-image"), help="of the image (%(default)s)")
 
 
@@ -32,8 +34,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Write the image and list its taps."""
     from quietbar.integer.image import engine_image
 
-    bundle, wanted = _source(arguments.source)
-    image = engine_image(bundle, _engine(arguments, bundle, wanted))
+    bundle, hardware = _source(arguments.source)
+    image = engine_image(bundle, _engine(arguments, bundle, hardware))
     path = image.save(arguments.folder)
     for number, (name, place) in enumerate(image.taps.items()):
         block = place.block
@@ -42,26 +44,30 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _source(source: Path) -> tuple[Bundle, TargetRecipe | None]:
-    """The blocks, and what a recipe says of their target."""
+def _source(source: Path) -> tuple[Bundle, HardwareRecipe]:
+    """The blocks, and what a recipe says of their hardware."""
     if source.suffix != ".toml":
+        from quietbar.experiment.recipe import HardwareRecipe
         from quietbar.integer import load
 
-        return load(source), None
+        return load(source), HardwareRecipe()
     from quietbar.experiment.line import SoftwareLine
     from quietbar.experiment.recipe import read_recipe
 
     recipe = read_recipe(source)
-    return SoftwareLine(recipe).bundle, recipe.hardware.target
+    return SoftwareLine(recipe).bundle, recipe.hardware
 
 
-def _engine(arguments: argparse.Namespace, bundle: Bundle, wanted: TargetRecipe | None) -> EngineConfig:
+def _engine(arguments: argparse.Namespace, bundle: Bundle, hardware: HardwareRecipe) -> EngineConfig:
     from quietbar.contract.engine import REFERENCE
     from quietbar.contract.errors import require
+    from quietbar.contract.sources import check_kind
     from quietbar.experiment.recipe import TargetRecipe
     from quietbar.integer.image import read_engine
     from quietbar_cosim.line import choose_engine
 
+    wanted, gaussian = hardware.target, arguments.gaussian or hardware.source
+    check_kind(gaussian, "--gaussian")
     if arguments.device is None:
         for name in ("frames_per_second", "clock"):
             value = getattr(arguments, name)
@@ -72,9 +78,10 @@ def _engine(arguments: argparse.Namespace, bundle: Bundle, wanted: TargetRecipe 
         require(rate is not None, "--frames-per-second", rate, "given with --device")
         wanted = TargetRecipe(arguments.device, rate, arguments.clock)
     if arguments.engine is not None:
+        require(arguments.gaussian is None, "--gaussian", arguments.gaussian, "left out with --engine, which says it")
         return read_engine(arguments.engine)
     if wanted is None:
-        return REFERENCE
-    chosen = choose_engine(bundle, wanted)
+        return replace(REFERENCE, source=gaussian)
+    chosen = choose_engine(bundle, wanted, gaussian)
     print(chosen.summary())
     return chosen.engine

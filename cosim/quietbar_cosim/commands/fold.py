@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--taps", nargs="+", default=[], metavar="CxHxW[xHIDDEN]", help="shapes instead of a source")
     parser.add_argument("--kernel", default="depthwise", help="of --taps: dense or depthwise (%(default)s)")
     parser.add_argument("--mode", default="mean", help="of --taps: mean or sampling (%(default)s)")
+    parser.add_argument("--gaussian", default="box-muller", help="source, box-muller or inverse-cdf (%(default)s)")
     parser.add_argument("--frames-per-second", type=float, default=1000.0, help="of the network (%(default)g)")
     parser.add_argument("--device", default="ecp5-85", help="see quietbar_hw.synthesis.devices (%(default)s)")
     parser.add_argument("--clock", type=float, metavar="MHZ", help="of the engine (what the family is planned with)")
@@ -49,7 +50,7 @@ def execute(arguments: argparse.Namespace) -> int:
     taps = taps_of(arguments.source) if arguments.source else shapes(arguments.taps, arguments.kernel, arguments.mode)
     choice = choose(
         list(taps.values()), arguments.frames_per_second, device,
-        clock=arguments.clock, fill=arguments.fill, runners_up=arguments.runners_up,
+        clock=arguments.clock, fill=arguments.fill, runners_up=arguments.runners_up, source=arguments.gaussian,
     )  # fmt: skip
     print(report(choice, taps))
     if arguments.save:

@@ -185,7 +185,7 @@ def _summary(component: Any) -> str:
 
     if isinstance(component, AxiEngine):
         engine = component.config
-        source = "with Gaussian source" if engine.noise else "without Gaussian source"
+        source = f"Gaussian source {engine.source}" if engine.noise else "without Gaussian source"
         return f"{engine.multipliers} multipliers, {engine.blocks} blocks, {source}"
     if isinstance(component, AxiGaussianSource):
         words = len(component.config.seed_frame(0))

@@ -15,6 +15,7 @@ from quietbar.contract import BlockConfig, ConfigurationError, QuietbarError, re
 from quietbar.contract.engine import EngineConfig, stage_cycles
 from quietbar.contract.engine_size import fitting
 from quietbar.contract.errors import require_number
+from quietbar.contract.sources import Kind, check_kind
 
 from ..synthesis.devices import DEVICES, FAMILIES, RESOURCES, Device
 from ..synthesis.estimate import RULES, estimate, multipliers_of
@@ -115,7 +116,9 @@ class _Candidate:
         return sum(block.pixels * max(stage_cycles(self.engine, block).values()) for block in self.blocks)
 
 
-def smallest_engine(lanes: int, group: int, outputs: int, blocks: Sequence[BlockConfig]) -> EngineConfig:
+def smallest_engine(
+    lanes: int, group: int, outputs: int, blocks: Sequence[BlockConfig], source: Kind = "box-muller"
+) -> EngineConfig:
     """The engine of this parallelism that just holds the blocks.
 
     Raises:
@@ -128,6 +131,7 @@ def smallest_engine(lanes: int, group: int, outputs: int, blocks: Sequence[Block
         noise=any(block.mode == "sampling" for block in blocks),
         kernels="both" if len(kernels) == 2 else next(iter(kernels)),
         fraction_bits=blocks[0].fraction_bits,
+        source=source,
     )  # fmt: skip
     grown = fitting(engine, blocks)
     for number, block in enumerate(blocks):
@@ -135,7 +139,7 @@ def smallest_engine(lanes: int, group: int, outputs: int, blocks: Sequence[Block
     return grown
 
 
-def _candidates(blocks: tuple[BlockConfig, ...]) -> Iterator[_Candidate]:
+def _candidates(blocks: tuple[BlockConfig, ...], source: Kind) -> Iterator[_Candidate]:
     """Engines of every parallelism that the blocks can make use of."""
 
     def powers(largest: int) -> list[int]:
@@ -148,7 +152,7 @@ def _candidates(blocks: tuple[BlockConfig, ...]) -> Iterator[_Candidate]:
                 if outputs > group:
                     continue
                 try:
-                    yield _Candidate(smallest_engine(lanes, group, outputs, blocks), blocks)
+                    yield _Candidate(smallest_engine(lanes, group, outputs, blocks, source), blocks)
                 except ConfigurationError:
                     continue
 
@@ -180,6 +184,7 @@ def choose(
     clock: float | None = None,
     fill: float = FILL,
     runners_up: int = 2,
+    source: Kind = "box-muller",
 ) -> Choice:
     """The engine for a network, and the next best ones.
 
@@ -193,6 +198,7 @@ def choose(
         clock: in MHz; by default what the family is planned with.
         fill: share of LUTs and flip-flops that may be used.
         runners_up: how many more are wanted.
+        source: Gaussian source of an engine for blocks that sample.
 
     Raises:
         NothingFits: no engine does; the message says why, and what would.
@@ -204,9 +210,10 @@ def choose(
     require_number("fold.clock", clock, 0.001, 2000)
     require_number("fold.fill", fill, 0.01, 1)
     require_integer("fold.runners_up", runners_up, 0, 100)
-    ordered = sorted(_candidates(tuple(blocks)), key=lambda each: (each.engine.multipliers, each.bound))
+    check_kind(source, "fold.source")
+    ordered = sorted(_candidates(tuple(blocks), source), key=lambda each: (each.engine.multipliers, each.bound))
     if not ordered:
-        smallest_engine(2, 1, 1, blocks)  # says what no engine can do
+        smallest_engine(2, 1, 1, blocks, source)  # says what no engine can do
     fast = [each for each in ordered if each.bound * frames_per_second <= clock * 1e6]
     found: list[Option] = []
     too_large = 0

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from quietbar.contract.engine import COUNTERS, EngineConfig, EngineError, Section
 
-from ..gaussian import GaussianSource
+from ..gaussian import GaussianSource, InverseCdfSource
 from ..stream import Queue
 from .control import control_signature
 from .frames import STAGE_FIELDS, DescriptorTable
@@ -30,6 +30,13 @@ def skip_depth(config: EngineConfig) -> int:
     pixels = config.width + 8
     least = pixels * config.beats + reduce_depth(config) + spatial_depth(config) + heads_depth(config)
     return (1 << (least - 1).bit_length()) + 1
+
+
+def noise_source(config: EngineConfig) -> GaussianSource | InverseCdfSource:
+    """The Gaussian source of an engine that has one."""
+    if config.source == "inverse-cdf":
+        return InverseCdfSource(config.lanes)
+    return GaussianSource(config.lanes // 2, ahead=samples_ahead(config))
 
 
 class EngineCore(wiring.Component):
@@ -134,8 +141,7 @@ class EngineCore(wiring.Component):
 
     def _noise(self, m: Module, writer: Writer, heads: Heads) -> tuple[Value, Value]:
         """The Gaussian source; whether it has a seed, and that the seed just written is none."""
-        source = GaussianSource(self.config.noise_lanes, ahead=samples_ahead(self.config))
-        m.submodules.noise = noise = ResetInserter(self.control.restart)(source)
+        m.submodules.noise = noise = ResetInserter(self.control.restart)(noise_source(self.config))
         storing = writer.store.en & (writer.store.section == Section.SEED)
         first = writer.store.offset == 0
         sound, refused = Signal(), Signal()
@@ -143,9 +149,9 @@ class EngineCore(wiring.Component):
             noise.load.valid.eq(storing),
             noise.load.payload.word.eq(writer.store.word),
             noise.load.payload.first.eq(first),
-            heads.sample_arriving.eq(noise.arriving),
-            heads.forget_samples.eq(storing & first),
         ]
+        if self.config.source == "box-muller":
+            m.d.comb += [heads.sample_arriving.eq(noise.arriving), heads.forget_samples.eq(storing & first)]
         wiring.connect(m, noise.samples, heads.samples)
         with m.If(storing & first):
             m.d.sync += sound.eq(1)

@@ -165,7 +165,9 @@ class EngineModel:
         self.middle = self.middle_ends_frame = False
         self.heads_gathered = self.heads_group = self.heads_beat = 0
         self.means: deque[tuple[int, bool]] = deque()
-        self.sample_depth = samples_depth(config) if config.noise else 0
+        # Of the inverse CDF there is always another sample.
+        self.claiming = config.noise and config.source == "box-muller"
+        self.sample_depth = samples_depth(config) if self.claiming else 0
         self.samples_out = self.samples_left = self.sample_depth
         self.samples_coming: deque[int] = deque()
 
@@ -349,14 +351,14 @@ class EngineModel:
             self.heads_group += 1
             cycles.working += 1
             return
-        if not self.results.room or (turns.sampling and not self.samples_left):
+        if not self.results.room or (turns.sampling and self.claiming and not self.samples_left):
             cycles.blocked += 1
             return
         cycles.working += 1
         self.heads_group = 0
         self.results.launch(now, 1, 0)
         self.means.append((now + means_latency(self.config), turns.sampling))
-        if turns.sampling:
+        if turns.sampling and self.claiming:
             self.samples_left -= 1
         self.heads_beat += 1
         if self.heads_beat == turns.beats:
@@ -367,14 +369,15 @@ class EngineModel:
 
     def _samples(self, now: int) -> bool:
         """The end of the heads, and the source of samples; whether a beat leaves the skip queue."""
-        coming = self.samples_coming
-        if coming and coming[0] == now:
-            coming.popleft()
-            self.samples_left += 1
-        made = self.samples_out < self.sample_depth
-        if made:
-            coming.append(now + BoxMuller.LATENCY)
         here = bool(self.means) and self.means[0][0] == now
         sampling = here and self.means.popleft()[1]
-        self.samples_out += made - sampling
+        if self.claiming:
+            coming = self.samples_coming
+            if coming and coming[0] == now:
+                coming.popleft()
+                self.samples_left += 1
+            made = self.samples_out < self.sample_depth
+            if made:
+                coming.append(now + BoxMuller.LATENCY)
+            self.samples_out += made - sampling
         return here

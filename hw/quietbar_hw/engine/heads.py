@@ -48,7 +48,7 @@ def samples_ahead(config: EngineConfig) -> int:
 
 
 def samples_depth(config: EngineConfig) -> int:
-    """Transfers of samples that the source holds."""
+    """Transfers of samples that a Box-Muller source holds."""
     return GaussianSource.depth(samples_ahead(config))
 
 
@@ -57,7 +57,8 @@ class Heads(wiring.Component):
 
     Timing: a step a cycle, ``beats * groups`` of them a pixel, once the whole pixel is there and as long as results
     find room. A beat can leave `heads_latency` and one cycles after its last step. In sampling mode a beat also waits
-    for its samples, which in a seeded engine come as fast as they are needed.
+    for its samples, which in a seeded engine come as fast as they are needed: Box-Muller's are claimed as the beat
+    begins; those of the inverse CDF, whose pipeline stands full until they are taken, need only be there.
 
     Members:
         store: In, see `store_layout`.
@@ -65,8 +66,8 @@ class Heads(wiring.Component):
         i: In(stream of `hidden_layout`); ``flag``: the pixel ends the frame.
         skipped: In(stream of `skipped_layout`), the beats, which come earlier than their noise.
         samples: In(stream of ``lanes`` samples); only with a source.
-        sample_arriving: In(1), samples can be had from the next cycle on.
-        forget_samples: In(1), there are no samples any more.
+        sample_arriving: In(1), samples can be had from the next cycle on; only with Box-Muller.
+        forget_samples: In(1), there are no samples any more; only with Box-Muller.
         o: Out(stream of `skipped_layout`).
         saturated_mean, saturated_log_sigma, saturated_output: Out, how many results were limited in a cycle.
     """
@@ -85,7 +86,9 @@ class Heads(wiring.Component):
         }
         if config.noise:
             layout = data.ArrayLayout(shape_of(SAMPLE), config.lanes)
-            members |= {"samples": In(stream.Signature(layout)), "sample_arriving": In(1), "forget_samples": In(1)}
+            members["samples"] = In(stream.Signature(layout))
+            if config.source == "box-muller":
+                members |= {"sample_arriving": In(1), "forget_samples": In(1)}
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -171,6 +174,8 @@ class Heads(wiring.Component):
 
     def _samples(self, m: Module, taking: Value) -> Value:
         """Whether there are samples for another beat: as many as came, less those that beats under way will take."""
+        if self.config.source == "inverse-cdf":
+            return self.samples.valid
         left = Signal(range(samples_depth(self.config) + 1))
         with m.If(self.forget_samples):
             m.d.sync += left.eq(0)

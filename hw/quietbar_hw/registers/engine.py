@@ -32,6 +32,7 @@ def engine_parameters(config: EngineConfig) -> dict[str, int]:
     words = 1 << config.address_bits
     return {
         **{name.upper(): int(getattr(config, name)) for name in fields},
+        "INVERSE_CDF": int(config.noise and config.source == "inverse-cdf"),
         "MEMORY_WORDS": words,
         "MEMORY_ADDRESS": max(words * WORD_BYTES, REGISTER_SPACE),
     }

@@ -10,21 +10,21 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from quietbar.contract import require_choice
 from quietbar.contract.engine import REFERENCE, Section
 
-from ..engine.core import skip_depth
+from ..engine.core import noise_source, skip_depth
 from ..engine.frames import DescriptorTable
 from ..engine.framing import Framing, skipped_layout
-from ..engine.heads import Heads, samples_ahead
+from ..engine.heads import Heads
 from ..engine.memory import Writer
 from ..engine.reduce import Reduce
 from ..engine.scale import Scale
 from ..engine.spatial import Spatial
-from ..gaussian import GaussianSource
 from ..gaussian.uniform import UniformSource
 from ..stream import Queue
 from ..verilog import to_verilog
@@ -38,7 +38,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "reduce": lambda: Reduce(REFERENCE),
     "spatial": lambda: Spatial(REFERENCE),
     "heads": lambda: Heads(REFERENCE),
-    "Gaussian source": lambda: GaussianSource(REFERENCE.noise_lanes, ahead=samples_ahead(REFERENCE)),
+    "Box-Muller": lambda: noise_source(REFERENCE),
 }
 """What `EngineCore` consists of, but for its counters."""
 
@@ -46,14 +46,17 @@ WITHIN: dict[str, Callable[[], Any]] = {
     "scale of mean": lambda: Scale(
         REFERENCE, Section.MEAN_SCALE, REFERENCE.stage("mean"), REFERENCE.lanes, REFERENCE.lanes, REFERENCE.channel_rows
     ),
-    "uniform source": lambda: UniformSource(REFERENCE.noise_lanes),
+    "uniform source": lambda: UniformSource(REFERENCE.lanes // 2),
 }
 """Parts of those parts."""
+
+INSTEAD: dict[str, Callable[[], Any]] = {"inverse CDF": lambda: noise_source(replace(REFERENCE, source="inverse-cdf"))}
+"""What an engine with another source has in place of Box-Muller."""
 
 
 def breakdown(names: Sequence[str]) -> dict[str, dict[str, int]]:
     """ECP5 cells of each part, by the names of `COUNTED`."""
-    makers = PARTS | WITHIN
+    makers = PARTS | INSTEAD | WITHIN
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
@@ -66,6 +69,6 @@ def breakdown(names: Sequence[str]) -> dict[str, dict[str, int]]:
 
 if __name__ == "__main__":
     print(f"{'part':18}" + "".join(f"{kind:>17}" for kind in COUNTED))
-    for name in sys.argv[1:] or [*PARTS, *WITHIN]:
+    for name in sys.argv[1:] or [*PARTS, *INSTEAD, *WITHIN]:
         cells = breakdown([name])[name]
         print(f"{name:18}" + "".join(f"{cells[kind]:17,}" for kind in COUNTED), flush=True)

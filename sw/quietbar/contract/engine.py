@@ -31,6 +31,7 @@ from typing import Any, Literal
 from .block import HIDDEN, LOG_SIGMA, WINDOW, BlockConfig, Stage
 from .errors import require, require_choice, require_integer
 from .number import UINT8, IntegerFormat
+from .sources import KINDS, Kind, SourceConfig
 
 Kernels = Literal["dense", "depthwise", "both"]
 
@@ -41,7 +42,6 @@ WORDS_PER_OUTPUT = 2
 SHIFT_PLACE = 16
 """Lowest bit of the shift in the second of these words."""
 DESCRIPTOR_WORDS = 4
-SEED_WORDS_PER_LANE = 10
 
 
 class Section(enum.IntEnum):
@@ -155,6 +155,7 @@ class EngineConfig:
         noise: whether there is a Gaussian source, and with it the ``log_sigma`` head.
         kernels: which 3x3 stages there are.
         fraction_bits: of the noise estimate, of all blocks.
+        source: which Gaussian source, where there is one; see :mod:`quietbar.contract.sources`.
     """
 
     lanes: int = 4
@@ -172,6 +173,7 @@ class EngineConfig:
     noise: bool = True
     kernels: Kernels = "both"
     fraction_bits: int = 4
+    source: Kind = "box-muller"
 
     def __post_init__(self) -> None:
         _power_of_two("engine.lanes", self.lanes, 64)
@@ -179,7 +181,9 @@ class EngineConfig:
         _power_of_two("engine.outputs", self.outputs, 64)
         require(self.outputs <= self.group, "engine.outputs", self.outputs, f"at most the group of {self.group}")
         require_choice("engine.noise", self.noise, (True, False))
-        require(not self.noise or self.lanes > 1, "engine.lanes", self.lanes, "2 or more: samples come in pairs")
+        require_choice("engine.source", self.source, KINDS)
+        pairs = self.noise and self.source == "box-muller"
+        require(not pairs or self.lanes > 1, "engine.lanes", self.lanes, "2 or more: samples of Box-Muller are pairs")
         require_choice("engine.kernels", self.kernels, ("dense", "depthwise", "both"))
         require_integer("engine.channels", self.channels, self.lanes, 1024)
         require_integer("engine.hidden", self.hidden, self.group, 256)
@@ -225,9 +229,9 @@ class EngineConfig:
         return max(1, (self.blocks - 1).bit_length())
 
     @property
-    def noise_lanes(self) -> int:
-        """Pairs of samples that are drawn at a time."""
-        return self.lanes // 2 if self.noise else 0
+    def gaussian(self) -> SourceConfig | None:
+        """The Gaussian source, a sample for each lane at a time; None where there is none."""
+        return SourceConfig(self.source, self.lanes) if self.noise else None
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -281,7 +285,7 @@ class EngineConfig:
         if section == Section.DESCRIPTORS:
             return DESCRIPTOR_WORDS
         if section == Section.SEED:
-            return max(1, SEED_WORDS_PER_LANE * self.noise_lanes)
+            return 1 if self.gaussian is None else self.gaussian.seed_words
         if section in (Section.REDUCE_SCALE, Section.SPATIAL_SCALE):
             return WORDS_PER_OUTPUT * self.group
         if section in (Section.MEAN_SCALE, Section.LOG_SIGMA_SCALE):

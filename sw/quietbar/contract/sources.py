@@ -7,10 +7,13 @@ from typing import Any, Literal, get_args
 
 from . import gaussian, inverse_cdf
 from .errors import require, require_choice, require_integer
-from .stream import seed_frame
+from .stream import SEED_WORDS_PER_LANE, seed_frame
 
 Kind = Literal["box-muller", "inverse-cdf"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+SAMPLES_PER_DRAW: dict[Kind, int] = {"box-muller": 2, "inverse-cdf": 1}
+"""Samples come in groups of so many: a sequence can be entered at a multiple of it."""
 
 LANES_HIGH = 64
 """Most samples of a transfer."""
@@ -39,6 +42,13 @@ class SourceConfig:
         """The fields as plain values."""
         return asdict(self)
 
+    @property
+    def seed_words(self) -> int:
+        """Words of a SEED frame behind its kind."""
+        if self.kind == "inverse-cdf":
+            return inverse_cdf.seed_words(self.lanes)
+        return SEED_WORDS_PER_LANE * max(1, self.lanes // SAMPLES_PER_DRAW[self.kind])
+
     def seed_frame(self, seed: int, start: int = 0) -> list[int]:
         """The SEED frame after which the source begins with sample ``start`` of ``seed``.
 
@@ -49,7 +59,7 @@ class SourceConfig:
         if self.kind == "inverse-cdf":
             return inverse_cdf.seed_frame(seed, self.lanes, start)
         require(start % 2 == 0, "start", start, "even: Box-Muller's samples come in pairs")
-        return seed_frame(seed, max(1, self.lanes // 2), start // 2)
+        return seed_frame(seed, self.seed_words // SEED_WORDS_PER_LANE, start // 2)
 
 
 def check_kind(kind: str, field: str = "kind") -> None:

@@ -21,6 +21,8 @@ import enum
 from .uniform import leap, seed_state
 
 CONFIGURATION_WORD_BITS = 32
+SEED_WORDS_PER_LANE = 10
+"""Of a generator of LFSR258: five words of 64 bits."""
 
 
 class FrameKind(enum.IntEnum):

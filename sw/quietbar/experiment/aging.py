@@ -15,7 +15,7 @@ from .evaluation import accuracy_of, predict
 from .folder import RunFolder, StageResult
 from .recipe import Recipe
 from .results import Column
-from .stages import INTEGER, NOISY, TUNED_INTEGER, NoisyNetwork, TunedNetworks
+from .stages import INTEGER, NOISY, TUNED_INTEGER, NoisyNetwork, TunedNetworks, source_setting
 
 UNITS = (("day", 86_400.0), ("hour", 3600.0), ("minute", 60.0), ("second", 1.0))
 
@@ -37,6 +37,7 @@ def aged_stage(
     after: StageResult,
 ) -> tuple[dict[str, Column], StageResult]:
     """Test accuracy at each age of the recipe: without blocks, and with the last blocks of the table in integers."""
+    source = recipe.hardware.source
 
     def compute(folder: Path) -> dict[str, Any]:
         found: dict[str, list[float]] = {}
@@ -56,11 +57,11 @@ def aged_stage(
                     analog.set_chip(model, older.chip(seed))
                 else:
                     (model, blocks), name = tuned[0].on(seed, older), TUNED_INTEGER
-                with blocks.attach(model):
+                with blocks.attach(model, source=source):
                     measure(name, age, model, seed)
         return found
 
     stages_before = (after,) if tuned is None else (after, tuned[1])
     settings = {name: value for name, value in asdict(recipe.evaluation).items() if name != "shared"}
-    result = run.stage("aged", {"evaluation": settings}, stages_before, compute)
+    result = run.stage("aged", {"evaluation": settings, **source_setting(source)}, stages_before, compute)
     return {name: Column(name, tuple(values)) for name, values in result.values.items()}, result

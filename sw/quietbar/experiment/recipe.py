@@ -12,6 +12,7 @@ from quietbar.configuration import from_mapping
 from quietbar.contract.engine import EngineConfig, Kernels
 from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_choice, require_integer
 from quietbar.contract.seeds import check_seed
+from quietbar.contract.sources import Kind, check_kind
 from quietbar.denoise import Objective
 from quietbar.noise import Chip, Variation, presets
 
@@ -310,7 +311,7 @@ class EngineRecipe:
         except ConfigurationError as error:
             raise ConfigurationError(f"hardware.{error.field}", error.value, error.allowed) from None
 
-    def smallest(self, *, noise: bool, kernels: Kernels = "both") -> EngineConfig:
+    def smallest(self, *, noise: bool, kernels: Kernels = "both", source: Kind = "box-muller") -> EngineConfig:
         """The smallest engine of this parallelism."""
         small = dict.fromkeys(
             ("height", "width", "blocks", "matrix_rows", "window_rows", "hidden_rows", "channel_rows"), 1
@@ -323,6 +324,7 @@ class EngineRecipe:
             hidden=self.group,
             noise=noise,
             kernels=kernels,
+            source=source,
             **small,
         )
 
@@ -358,6 +360,8 @@ class HardwareRecipe:
         cosim_frames: frames of each block's real activations that go through cocotb, under every stall pattern.
         synthesis: whether Yosys counts resources.
         target: that an engine for all blocks is chosen for, and its image made; left out, none.
+        source: Gaussian source of the engines, and of the reference that the integers' accuracy is measured with. A
+            denoiser a tap has Box-Muller alone.
     """
 
     lanes: int = 4
@@ -366,8 +370,12 @@ class HardwareRecipe:
     cosim_frames: int = 2
     synthesis: bool = True
     target: TargetRecipe | None = None
+    source: Kind = "box-muller"
 
     def __post_init__(self) -> None:
+        check_kind(self.source, "hardware.source")
+        there = self.source == "box-muller" or self.engine is not None
+        require(there, "hardware.source", self.source, "'box-muller' without hardware.engine: denoisers have no other")
         require_integer("hardware.lanes", self.lanes, 1, 64)
         require_integer("hardware.threads", self.threads, 1, 256)
         require_integer("hardware.cosim_frames", self.cosim_frames, 1, 1000)

@@ -17,6 +17,7 @@ from torch import nn
 from quietbar import analog, denoise, integer, placement
 from quietbar.configuration import from_mapping
 from quietbar.contract.seeds import derive_seed
+from quietbar.contract.sources import Kind
 from quietbar.data import Augmentation, Batches, Dataset, crop_and_flip
 from quietbar.files import atomic_file
 from quietbar.models import accuracy, create, load_pretrained
@@ -342,6 +343,7 @@ def accuracy_stage(
     after: StageResult,
 ) -> tuple[dict[str, Column], StageResult]:
     """Test accuracy: clean, noisy, with blocks in float and with blocks in integers; by the columns' names."""
+    source = recipe.hardware.source
 
     def compute(folder: Path) -> dict[str, Any]:
         def measure(name: str, model: nn.Module, seed: int) -> float:
@@ -360,14 +362,14 @@ def accuracy_stage(
         found = {CLEAN: column(CLEAN, network, (0,)), NOISY: column(NOISY, noisy.model, chips)}
         if tuned is None or recipe.evaluation.shared:
             found[FLOAT] = column(FLOAT, denoised, chips)
-            with bundle.attach(denoised):
+            with bundle.attach(denoised, source=source):
                 found[INTEGER] = column(INTEGER, denoised, chips)
         if tuned is not None:
             found |= {TUNED_FLOAT: [], TUNED_INTEGER: []}
             for seed in chips:
                 model, own = tuned[0].on(seed)
                 found[TUNED_FLOAT].append(measure(TUNED_FLOAT, model, seed))
-                with own.attach(model):
+                with own.attach(model, source=source):
                     found[TUNED_INTEGER].append(measure(TUNED_INTEGER, model, seed))
         return found
 
@@ -375,8 +377,13 @@ def accuracy_stage(
     settings = {name: value for name, value in asdict(recipe.evaluation).items() if name != "seconds"}
     if tuned is None or settings["shared"]:
         del settings["shared"]  # the table is the whole one
-    result = run.stage("accuracy", {"evaluation": settings}, stages_before, compute)
+    result = run.stage("accuracy", {"evaluation": settings, **source_setting(source)}, stages_before, compute)
     return {name: Column(name, tuple(values)) for name, values in result.values.items()}, result
+
+
+def source_setting(source: Kind) -> dict[str, Kind]:
+    """What a stage whose results depend on the Gaussian source is told of it: the default need not be said."""
+    return {} if source == "box-muller" else {"source": source}
 
 
 def validation_batches(recipe: Recipe, data: Dataset) -> Batches:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from quietbar.contract.errors import require, require_choice
 from quietbar.contract.seeds import check_seed, derive_seed
+from quietbar.contract.sources import Kind, check_kind
 from quietbar.denoise import taps
 
 from .block import run_block
@@ -55,10 +56,12 @@ class Bundle:
         require_choice("bundle.tap", name, tuple(self.taps))
         return self.taps[name]
 
-    def run(self, tap: str, activations: Tensor, seed: int = 0, start_frame: int = 0) -> Tensor:
+    def run(
+        self, tap: str, activations: Tensor, seed: int = 0, start_frame: int = 0, source: Kind = "box-muller"
+    ) -> Tensor:
         """Denoise integers (N, C, H, W) as the hardware does; see :func:`quietbar.integer.run_block`."""
         found = self.tap(tap)
-        return run_block(found.config, found.parameters, activations, seed, start_frame)
+        return run_block(found.config, found.parameters, activations, seed, start_frame, source=source)
 
     def quantize(self, tap: str, activations: Tensor) -> Tensor:
         """Real activations of ``tap`` as integers; see :meth:`IntegerTap.quantize`."""
@@ -69,7 +72,9 @@ class Bundle:
         return self.tap(tap).dequantize(integers)
 
     @contextlib.contextmanager
-    def attach(self, model: nn.Module, backend: str | Backend = "integer", seed: int = 0) -> Iterator[nn.Module]:
+    def attach(
+        self, model: nn.Module, backend: str | Backend = "integer", seed: int = 0, source: Kind = "box-muller"
+    ) -> Iterator[nn.Module]:
         """Within the context the taps of ``model`` quantize, run on ``backend``, and dequantize; then all is as before.
 
         Frames are counted from 0 on entry, in the order in which images come, so that results depend neither on the
@@ -80,12 +85,13 @@ class Bundle:
             backend: ``"integer"`` for the reference; or a callable of (bundle, tap's name) that returns an
                 :class:`Engine`, such as ``quietbar_cosim.RTLDenoiser``.
             seed: of all Gaussian sources.
+            source: which Gaussian source the reference has; a callable has its own.
 
         Raises:
             ConfigurationError: the model's taps are not those of the bundle.
         """
         check_seed(seed, "attach.seed")
-        make = _backend(backend)
+        make = _backend(backend, source)
         found = taps(model)
         require(set(found) == set(self.taps), "attach.taps", sorted(found), f"those of the bundle, {sorted(self.taps)}")
         for name, tap in found.items():
@@ -165,8 +171,9 @@ def load(path: Path | str) -> Bundle:
     return Bundle(read_taps(Path(path)))
 
 
-def _backend(backend: str | Backend) -> Backend:
+def _backend(backend: str | Backend, source: Kind) -> Backend:
+    check_kind(source, "attach.source")
     if callable(backend):
         return backend
     require_choice("attach.backend", backend, ("integer",))
-    return lambda bundle, tap: partial(bundle.run, tap)
+    return lambda bundle, tap: partial(bundle.run, tap, source=source)

@@ -19,9 +19,8 @@ from quietbar.contract.engine import (
     beats_of,
     groups_of,
 )
-from quietbar.contract.errors import require, require_integer
+from quietbar.contract.errors import ConfigurationError, require, require_integer
 from quietbar.contract.requantize import MULTIPLIER_LOW, SHIFT_HIGH
-from quietbar.contract.stream import seed_frame
 
 from .parameters import BlockParameters, StageParameters
 
@@ -57,9 +56,15 @@ def descriptor_writes(engine: EngineConfig, descriptor: Descriptor, number: int)
 
 
 def seed_writes(engine: EngineConfig, seed: int, start_sample: int = 0) -> Iterator[Write]:
-    """The words after which the next sampling frame begins with sample ``start_sample`` (even) of ``seed``."""
-    require(start_sample % 2 == 0, "start_sample", start_sample, "even: samples come in pairs")
-    for word, value in enumerate(seed_frame(seed, engine.noise_lanes, start_sample // 2)[1:]):
+    """The words after which the next sampling frame begins with sample ``start_sample`` of ``seed``.
+
+    Raises:
+        ConfigurationError: the engine has no Gaussian source, or ``start_sample`` is odd and its samples come in pairs.
+    """
+    source = engine.gaussian
+    if source is None:
+        raise ConfigurationError("engine.noise", engine.noise, "True: this engine has no Gaussian source to seed")
+    for word, value in enumerate(source.seed_frame(seed, start_sample)[1:]):
         yield engine.address(Section.SEED, 0, word), value
 
 
