@@ -39,11 +39,15 @@ class Bridge(wiring.Component):
         axil_...: an AXI4-Lite master.
         beats: Out(stream of ``beat_layout``), to the engine.
         results: In(stream of ``skipped_layout``), from it.
+
+    Attributes:
+        clearing: a signal inside: in this cycle CLEAR is taken, so that a beat that waits for the engine is dropped.
     """
 
     def __init__(self, config: EngineConfig, address_bits: int) -> None:
         require(config.lanes <= MOST_LANES, "board.engine.lanes", config.lanes, f"at most {MOST_LANES}")
         self.config, self.address_bits = config, address_bits
+        self.clearing = Signal()
         super().__init__(
             {
                 "i": In(stream.Signature(ContentByte)),
@@ -146,6 +150,7 @@ class Bridge(wiring.Component):
                     with m.Elif((requested == Request.RECEIVE) & (self.length == 2)):
                         answer(Status.OK)
                     with m.Elif((requested == Request.CLEAR) & (self.length == 2)):
+                        m.d.comb += self.clearing.eq(1)
                         m.next = "CLEAR"
                     with m.Else():
                         m.d.sync += status.eq(Status.UNKNOWN)

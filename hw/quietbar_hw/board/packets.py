@@ -15,8 +15,6 @@ ContentByte = data.StructLayout({"byte": 8, "last": 1, "spoilt": 1})
 """A byte of a content; ``spoilt`` stands alone, with ``last``, for a packet that was."""
 OutgoingByte = data.StructLayout({"byte": 8, "last": 1})
 
-BUFFER_BYTES = CONTENT_BYTES + CHECKSUM_BYTES
-
 
 class PacketReceiver(wiring.Component):
     """Gives out the contents of packets, after their checksums were found right.
@@ -27,29 +25,33 @@ class PacketReceiver(wiring.Component):
     Timing: a packet's bytes are taken one a cycle; its content is given out from two cycles after its `END` on, a byte
     every two cycles; meanwhile no byte is taken.
 
+    Args:
+        content_bytes: of the longest packet.
+
     Members:
         i: In(stream of `ReceivedByte`).
         o: Out(stream of `ContentByte`).
         length: Out, bytes of the content that is being given out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, content_bytes: int = CONTENT_BYTES) -> None:
+        self.buffer_bytes = content_bytes + CHECKSUM_BYTES
         super().__init__(
             {
                 "i": In(stream.Signature(ReceivedByte)),
                 "o": Out(stream.Signature(ContentByte)),
-                "length": Out(range(BUFFER_BYTES + 1)),
+                "length": Out(range(self.buffer_bytes + 1)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.buffer = buffer = Memory(shape=8, depth=BUFFER_BYTES, init=[])
+        m.submodules.buffer = buffer = Memory(shape=8, depth=self.buffer_bytes, init=[])
         write, read = buffer.write_port(), buffer.read_port()
         m.submodules.checksum = checksum = crc.Processor(CRC16_IBM_3740())
 
-        count = Signal(range(BUFFER_BYTES + 1))
-        place = Signal(range(BUFFER_BYTES + 1))
+        count = Signal(range(self.buffer_bytes + 1))
+        place = Signal(range(self.buffer_bytes + 1))
         escaped, spoilt = Signal(), Signal()
         byte = Signal(8)
         m.d.comb += [
@@ -80,7 +82,7 @@ class PacketReceiver(wiring.Component):
                             m.d.comb += byte.eq(Mux(self.i.p.byte == ESCAPED_END, END, ESCAPE))
                             with m.If((self.i.p.byte != ESCAPED_END) & (self.i.p.byte != ESCAPED_ESCAPE)):
                                 m.d.sync += spoilt.eq(1)
-                        with m.If(count == BUFFER_BYTES):
+                        with m.If(count == self.buffer_bytes):
                             m.d.sync += spoilt.eq(1)
                         with m.Else():
                             m.d.comb += [write.en.eq(1), checksum.valid.eq(1)]

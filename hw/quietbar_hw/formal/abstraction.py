@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from amaranth.hdl import Instance, Module, Signal, Value
+from amaranth.hdl import Const, Instance, Module, Signal, Value
+from amaranth.lib.wiring import Out
 
-from .. import stream
-from .rules import StreamRules
+from .surroundings import Drops, keep_rules, stream_ports
 
 ANYTHING = "quietbar_anything"
 """Name of the instances that :func:`quietbar_hw.formal.prove.to_rtlil` makes Yosys' cells of any value."""
@@ -21,30 +22,33 @@ def anything(m: Module, width: int, name: str) -> Signal:
     return found
 
 
-class OpenQueue(stream.Queue):
-    """Instead of a queue: takes elements when it likes, and offers whatever elements under the stream rules."""
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        payload = Value.cast(self.o.payload)
-        m.d.comb += [
-            payload.eq(anything(m, len(payload), "offered")),
-            self.o.valid.eq(anything(m, 1, "offering")),
-            self.i.ready.eq(anything(m, 1, "taking")),
-        ]
-        StreamRules.watch(m, self.o, "rules", "assume")
-        return m
+def _open_part(part: Any, drops: Drops) -> Module:
+    """Instead of ``part``: any values at all ports that go out, but the rules of the streams kept."""
+    m = Module()
+    for path, member, value in part.signature.flatten(part):
+        if member.flow is Out and not isinstance(value, Const):
+            target = Value.cast(value)
+            m.d.comb += target.eq(anything(m, len(target), "_".join(map(str, path))))
+    for port in stream_ports(part):
+        if port.stalls and not port.taken:
+            keep_rules(m, part, port, "assume", drops)
+    return m
 
 
 @contextlib.contextmanager
-def open_queues() -> Iterator[None]:
-    """Within the context, every `Queue` that is elaborated is an `OpenQueue`.
+def left_open(parts: Mapping[type, Drops]) -> Iterator[None]:
+    """Within the context, components of these classes do whatever they like, but for the rules of streams.
 
-    What is proven then holds with queues of any depth, and any other part that keeps the stream rules, in their place.
+    What is proven then holds with any part that keeps the rules in their place, such as queues of any depth.
+
+    Args:
+        parts: classes, with when such a part may drop what it offers, see :class:`.surroundings.Surrounded`.
     """
-    elaborate = stream.Queue.elaborate
-    stream.Queue.elaborate = OpenQueue.elaborate  # type: ignore[method-assign]
+    kept = {part: part.__dict__["elaborate"] for part in parts}
+    for part, drops in parts.items():
+        part.elaborate = lambda self, platform, drops=drops: _open_part(self, drops)  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        stream.Queue.elaborate = elaborate  # type: ignore[method-assign]
+        for part, elaborate in kept.items():
+            part.elaborate = elaborate  # type: ignore[attr-defined]

@@ -20,11 +20,13 @@ class StreamRules(wiring.Component):
 
     Members:
         valid, ready, payload: In, the signals of the stream as they stand in each cycle.
+        dropped: In(1), low if unconnected: what is offered in this cycle need not be in the next.
     """
 
     def __init__(self, shape: ShapeLike, role: Role = "assert") -> None:
         self.role = role
-        super().__init__({"valid": In(1), "ready": In(1), "payload": In(Shape.cast(shape).width)})
+        width = Shape.cast(shape).width
+        super().__init__({"valid": In(1), "ready": In(1), "payload": In(width), "dropped": In(1)})
 
     @classmethod
     def watch(cls, m: Module, watched: Any, name: str, role: Role = "assert") -> StreamRules:
@@ -42,7 +44,7 @@ class StreamRules(wiring.Component):
         m = Module()
         say = Assert if self.role == "assert" else Assume
         waiting, waited = Signal(), Signal.like(self.payload)
-        m.d.sync += [waiting.eq(self.valid & ~self.ready), waited.eq(self.payload)]
+        m.d.sync += [waiting.eq(self.valid & ~self.ready & ~self.dropped), waited.eq(self.payload)]
         with m.If(waiting):
             m.d.comb += [say(self.valid), say(self.payload == waited)]
         return m

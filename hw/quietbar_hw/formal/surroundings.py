@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from amaranth.hdl import Cat, Const, Module, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
-from .rules import StreamRules
+from .rules import Role, StreamRules
 
 FLAT = re.compile(r"(.*_(?:t|aw|w|b|ar|r))valid")
 """``valid`` of a stream that is a group of plain signals, as in AXI4-Stream and AXI4-Lite."""
@@ -55,6 +55,16 @@ def _stream_ports(holder: Any, signature: Any, path: str) -> Iterator[Port]:
 
 
 Beside = Callable[[Module, Any], None]
+Drops = Mapping[str, Callable[[Any], Value]]
+"""By the name of a port, when what waits there may be dropped, told from the component."""
+
+
+def keep_rules(m: Module, part: Any, port: Port, role: Role, drops: Drops) -> None:
+    """Add the rules of one stream of ``part`` to ``m``."""
+    m.submodules[f"rules_{port.name.replace('.', '_')}"] = rules = StreamRules(len(port.payload), role)
+    m.d.comb += [rules.valid.eq(port.valid), rules.ready.eq(port.ready), rules.payload.eq(port.payload)]
+    if port.name in drops:
+        m.d.comb += rules.dropped.eq(drops[port.name](part))
 
 
 class Surrounded(wiring.Component):
@@ -65,10 +75,13 @@ class Surrounded(wiring.Component):
         part: the component.
         beside: adds more to the module; is given the module and the part.
         rules: False leaves the assertions about the streams that come out to ``beside``.
+        drops: by the name of a stream that comes out, when the part may drop what is offered, as at a restart.
     """
 
-    def __init__(self, part: Any, beside: Beside | None = None, *, rules: bool = True) -> None:
-        self.part, self.beside, self.rules = part, beside, rules
+    def __init__(
+        self, part: Any, beside: Beside | None = None, *, rules: bool = True, drops: Drops | None = None
+    ) -> None:
+        self.part, self.beside, self.rules, self.drops = part, beside, rules, drops or {}
         super().__init__(dict(part.signature.members))
 
     def elaborate(self, platform: object) -> Module:
@@ -77,13 +90,7 @@ class Surrounded(wiring.Component):
         wiring.connect(m, wiring.flipped(self), self.part)
         for port in stream_ports(self.part):
             if port.stalls and (port.taken or self.rules):
-                rules = StreamRules(len(port.payload), "assume" if port.taken else "assert")
-                m.submodules[f"rules_{port.name.replace('.', '_')}"] = rules
-                m.d.comb += [
-                    rules.valid.eq(port.valid),
-                    rules.ready.eq(port.ready),
-                    rules.payload.eq(port.payload),
-                ]
+                keep_rules(m, self.part, port, "assume" if port.taken else "assert", self.drops)
         if self.beside is not None:
             self.beside(m, self.part)
         return m

@@ -8,9 +8,11 @@ from .queues import QUEUES
 from .registers import REGISTER_PROPERTIES
 from .requantizer import REQUANTIZER
 from .streams import STREAMS
+from .tiles import TILES
 from .windows import WINDOWS
 
 PROPERTIES: dict[str, Property] = {
-    each.name: each for each in (*STREAMS, *QUEUES, *REQUANTIZER, *WINDOWS, *REGISTER_PROPERTIES, *ENGINE_PROPERTIES)
+    each.name: each
+    for each in (*STREAMS, *QUEUES, *REQUANTIZER, *WINDOWS, *REGISTER_PROPERTIES, *TILES, *ENGINE_PROPERTIES)
 }
 """By name."""

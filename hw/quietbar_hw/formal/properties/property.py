@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..abstraction import open_queues
+from ..abstraction import left_open
 from ..prove import Method, Verdict, prove, to_rtlil
+from ..surroundings import Drops
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Property:
         says: the claim, in a sentence without a full stop.
         make: builds the component with the assertions beside it.
         method, depth, free: see :func:`quietbar_hw.formal.prove`.
-        open_queues: whether queues inside are left open, see :func:`quietbar_hw.formal.abstraction.open_queues`.
+        open: parts inside that are left open, see :func:`quietbar_hw.formal.abstraction.left_open`.
         fast: whether it is proven by ``make test`` as well.
     """
 
@@ -30,15 +30,15 @@ class Property:
     method: Method = "induction"
     depth: int = 200
     free: tuple[str, ...] = ()
-    open_queues: bool = False
+    open: Mapping[type, Drops] = field(default_factory=dict)
     fast: bool = True
 
     def rtlil(self) -> str:
         """The component with its assertions, for Yosys."""
-        with open_queues() if self.open_queues else nullcontext():
+        with left_open(self.open):
             return to_rtlil(self.make())
 
     def prove(self) -> Verdict:
         """Prove it; see :func:`quietbar_hw.formal.prove`."""
-        with open_queues() if self.open_queues else nullcontext():
+        with left_open(self.open):
             return prove(self.make(), self.method, self.depth, free=self.free)

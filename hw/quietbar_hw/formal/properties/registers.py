@@ -8,12 +8,13 @@ from amaranth.hdl import Assert, Cat, Const, Module, Mux, Signal, Value
 
 from ...registers.axi_lite import AxiLiteSlave
 from ...registers.bank import RegisterBank
+from ...registers.crossbar import crossbar_map
 from ...registers.engine import engine_map
 from ...registers.model import WORD_BITS, WORD_BYTES, Field, Register, RegisterMap, Window
 from ..axi_lite import answers_in_time, done_in_time
 from ..surroundings import Surrounded
 from .property import Property
-from .streams import ENGINE, REGISTERS
+from .streams import ENGINE, REGISTERS, TILE, TILE_FOLDING
 
 EVERY_KIND = RegisterMap(
     name="every_kind",
@@ -211,6 +212,12 @@ REGISTER_PROPERTIES = (
         "registers/engine",
         "each bit, answer and window access is what engine.rdl says, after any accesses and hardware events",
         lambda: Surrounded(SpecifiedBank(engine_map(ENGINE))),
+        fast=False,
+    ),
+    Property(
+        "registers/crossbar",
+        "each bit, answer and window access is what crossbar.rdl says, after any accesses and hardware events",
+        lambda: Surrounded(SpecifiedBank(crossbar_map(TILE, TILE_FOLDING))),
         fast=False,
     ),
 )

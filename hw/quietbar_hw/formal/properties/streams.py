@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Module, Signal
+from amaranth.hdl import Assert, Assume, Module, Signal, Value
 from amaranth.lib import wiring
 
 import quietbar_hw
@@ -19,8 +19,21 @@ from quietbar.contract.sources import SourceConfig
 from quietbar.contract.tile_network import LayerConfig, TileNetworkConfig
 
 from ... import stream
+from ...board import bridge, packets, uart
 from ...conv import line_buffer, matrix_vector, replay
-from ...crossbar import column_sum, converter, frame_writer, image_stages, mixed, network, partial_sums, tile, top
+from ...crossbar import (
+    column_sum,
+    controlled,
+    controlled_top,
+    converter,
+    frame_writer,
+    image_stages,
+    mixed,
+    network,
+    partial_sums,
+    tile,
+    top,
+)
 from ...crossbar import configuration as crossbar_configuration
 from ...crossbar import replay as crossbar_replay
 from ...crossbar.folding import CrossbarFolding
@@ -37,7 +50,8 @@ from ...registers import axi_lite, bank
 from ...registers import crossbar as crossbar_registers
 from ...registers import engine as engine_registers
 from ...registers.model import Field, Register, RegisterMap, Window
-from ..surroundings import Beside, Surrounded
+from ..rules import Role
+from ..surroundings import Beside, Drops, Surrounded
 from .property import Property
 
 TWO_BITS, FOUR_BITS = IntegerFormat(2, False), IntegerFormat(4, True)
@@ -68,47 +82,55 @@ def launches_where_there_is_room(m: Module, part: Any) -> None:
     ]
 
 
-def seeds_while_nothing_waits(m: Module, part: Any) -> None:
-    """A new seed drops what is offered, so it comes while nothing waits."""
-    seeding = part.load.valid & part.load.payload.first
-    m.d.comb += Assume(~seeding | ~part.samples.valid | part.samples.ready)
+def _seeding(part: Any) -> Value:
+    """A new seed drops what is offered."""
+    return part.load.valid & part.load.payload.first
 
+
+QUEUES_OPEN: Mapping[type, Drops] = {stream.Queue: {}}
+TILE_OPEN: Mapping[type, Drops] = {tile.Crossbar: {"codes": lambda part: part.restart}}
 
 PRODUCTS = ("top/t:$mul",)
 """What multipliers compute: no rule of a stream depends on it."""
 
 
-def restarts_while_nothing_waits(m: Module, part: Any) -> None:
-    """A restart drops what is offered, so it comes while nothing waits."""
-    axi = isinstance(part, engine_top.AxiEngine)
-    restart = part.core.control.restart if axi else part.control.restart
-    waits = part.m_axis_tvalid & ~part.m_axis_tready if axi else part.o.valid & ~part.o.ready
-    m.d.comb += Assume(~(restart & waits))
-
-
-def _waited(m: Module, write: Any) -> Signal:
+def waited(m: Module, write: Any) -> Signal:
     """A write is there that was there in the cycle before."""
-    waited = Signal()
-    m.d.sync += waited.eq(write.valid & ~write.ready)
-    return waited
+    found = Signal()
+    m.d.sync += found.eq(write.valid & ~write.ready)
+    return found
 
 
-def writes_one_by_one(m: Module, part: Any) -> None:
+def writes_one_by_one(m: Module, part: Any, role: Role = "assume") -> None:
     """The surroundings of a `FrameWriter`: permission and restarts come by the port of the writes, so not while one
     waits.
     """
-    waited, allowed = _waited(m, part.write), Signal()
+    say, waits, allowed = Assert if role == "assert" else Assume, waited(m, part.write), Signal()
     m.d.sync += allowed.eq(part.allowed)
-    m.d.comb += Assume(~waited | ~allowed | part.allowed)
-    m.d.comb += Assume(~waited | ~part.abandon)
+    m.d.comb += [say(~waits | ~allowed | part.allowed), say(~waits | ~part.abandon)]
 
 
 def controls_one_by_one(m: Module, part: Any) -> None:
     """What `FrameWriter` is promised: while a write waits, the registers neither let vectors begin nor restart."""
-    waited, run = _waited(m, part.control.write), Signal()
+    waits, run = waited(m, part.control.write), Signal()
     m.d.sync += run.eq(part.control.run)
-    m.d.comb += Assert(~waited | run | ~part.control.run)
-    m.d.comb += Assert(~waited | ~part.control.restart)
+    m.d.comb += [Assert(~waits | run | ~part.control.run), Assert(~waits | ~part.control.restart)]
+
+
+def answers_follow_requests(m: Module, part: Any) -> None:
+    """The surroundings of a `Bridge`: no response comes before its request, as `axi4-lite/...` proves."""
+    for requests, answer in ((("aw", "w"), "b"), (("ar",), "r")):
+        answered = part.axil_bvalid & part.axil_bready if answer == "b" else part.axil_rvalid & part.axil_rready
+        for channel in requests:
+            taken = getattr(part, f"axil_{channel}valid") & getattr(part, f"axil_{channel}ready")
+            owed = Signal(2, name=f"{channel}_owed")
+            m.d.sync += owed.eq(owed + taken - answered)
+            m.d.comb += Assume((owed != 0) | ~getattr(part, f"axil_{answer}valid"))
+
+
+def _clearing(part: Any) -> Value:
+    """Beats that wait for the engine are thrown away when the host says so."""
+    return part.clearing
 
 
 @dataclass(frozen=True)
@@ -118,12 +140,14 @@ class Streams:
     Attributes:
         make: builds it, small.
         beside: what its surroundings do beyond keeping the stream rules.
-        open_queues: whether queues inside are left open: they keep the rules, whatever is put into them.
+        open: parts inside that are left open: they keep the rules, as their own proofs say.
+        drops: by port, when what is offered may be dropped: with a restart or a new seed, as their documentation says.
     """
 
     make: Callable[[], Any]
     beside: Beside | None = None
-    open_queues: bool = False
+    open: Mapping[type, Drops] = field(default_factory=dict)
+    drops: Drops = field(default_factory=dict)
 
 
 COMPONENTS: dict[type, Streams] = {
@@ -132,8 +156,13 @@ COMPONENTS: dict[type, Streams] = {
     stream.ResultQueue: Streams(lambda: stream.ResultQueue(2, 3), launches_where_there_is_room),
     stream.Resize: Streams(lambda: stream.Resize(2, 1, 3)),
     stream.Fork: Streams(lambda: stream.Fork(2, 3)),
+    packets.PacketReceiver: Streams(lambda: packets.PacketReceiver(2)),
+    packets.PacketSender: Streams(packets.PacketSender),
+    bridge.Bridge: Streams(
+        lambda: bridge.Bridge(ENGINE, 4), answers_follow_requests, open=QUEUES_OPEN, drops={"beats": _clearing}
+    ),
     line_buffer.LineBuffer: Streams(lambda: line_buffer.LineBuffer(2, 2, 1, 1, IntegerFormat(1, False))),
-    matrix_vector.MatrixVectorUnit: Streams(lambda: matrix_vector.MatrixVectorUnit(STAGE, 1, 1), open_queues=True),
+    matrix_vector.MatrixVectorUnit: Streams(lambda: matrix_vector.MatrixVectorUnit(STAGE, 1, 1), open=QUEUES_OPEN),
     replay.Replay: Streams(lambda: replay.Replay(2, 2, 2)),
     crossbar_configuration.Configuration: Streams(lambda: crossbar_configuration.Configuration(TILE)),
     frame_writer.FrameWriter: Streams(lambda: frame_writer.FrameWriter(TILE), writes_one_by_one),
@@ -145,7 +174,17 @@ COMPONENTS: dict[type, Streams] = {
     partial_sums.PartialSums: Streams(lambda: partial_sums.PartialSums(TILE)),
     partial_sums.Scaler: Streams(lambda: partial_sums.Scaler(LAYER.crossbar)),
     crossbar_replay.Replay: Streams(lambda: crossbar_replay.Replay(TILE, TILE_FOLDING)),
-    tile.Crossbar: Streams(lambda: tile.Crossbar(TILE, TILE_FOLDING)),
+    tile.Crossbar: Streams(lambda: tile.Crossbar(TILE, TILE_FOLDING), drops=TILE_OPEN[tile.Crossbar]),
+    controlled.ControlledCrossbar: Streams(
+        lambda: controlled.ControlledCrossbar(TILE, TILE_FOLDING),
+        open=TILE_OPEN,
+        drops={"codes": lambda part: part.control.restart},
+    ),
+    controlled_top.AxiLiteCrossbar: Streams(
+        lambda: controlled_top.AxiLiteCrossbar(TILE, TILE_FOLDING),
+        open=TILE_OPEN,
+        drops={"m_axis_t": lambda part: part.tiles.control.restart},
+    ),
     top.AxiCrossbar: Streams(lambda: top.AxiCrossbar(TILE, TILE_FOLDING)),
     mixed.MixedSignalLayer: Streams(
         lambda: mixed.MixedSignalLayer(
@@ -153,23 +192,29 @@ COMPONENTS: dict[type, Streams] = {
         )
     ),
     network.TileNetwork: Streams(lambda: network.TileNetwork(NETWORK, network.NetworkFolding.choose(NETWORK))),
-    subtract.Subtract: Streams(lambda: subtract.Subtract(BLOCK, 1), open_queues=True),
+    subtract.Subtract: Streams(lambda: subtract.Subtract(BLOCK, 1), open=QUEUES_OPEN),
     denoising_block.DenoisingBlock: Streams(
-        lambda: denoising_block.DenoisingBlock(BLOCK, Folding.choose(BLOCK, 1)), open_queues=True
+        lambda: denoising_block.DenoisingBlock(BLOCK, Folding.choose(BLOCK, 1)), open=QUEUES_OPEN
     ),
     denoiser_top.AxiDenoiser: Streams(
-        lambda: denoiser_top.AxiDenoiser(BLOCK, Folding.choose(BLOCK, 1)), open_queues=True
+        lambda: denoiser_top.AxiDenoiser(BLOCK, Folding.choose(BLOCK, 1)), open=QUEUES_OPEN
     ),
     framing.Framing: Streams(lambda: framing.Framing(ENGINE)),
-    reduce.Reduce: Streams(lambda: reduce.Reduce(ENGINE), open_queues=True),
-    spatial.Spatial: Streams(lambda: spatial.Spatial(ENGINE), open_queues=True),
-    heads.Heads: Streams(lambda: heads.Heads(ENGINE), open_queues=True),
+    reduce.Reduce: Streams(lambda: reduce.Reduce(ENGINE), open=QUEUES_OPEN),
+    spatial.Spatial: Streams(lambda: spatial.Spatial(ENGINE), open=QUEUES_OPEN),
+    heads.Heads: Streams(lambda: heads.Heads(ENGINE), open=QUEUES_OPEN),
     slots.Gather: Streams(lambda: slots.Gather(2, 2)),
-    core.EngineCore: Streams(lambda: core.EngineCore(ENGINE), restarts_while_nothing_waits, open_queues=True),
-    engine_top.AxiEngine: Streams(lambda: engine_top.AxiEngine(ENGINE), restarts_while_nothing_waits, open_queues=True),
-    source.GaussianSource: Streams(lambda: source.GaussianSource(1), seeds_while_nothing_waits, open_queues=True),
+    core.EngineCore: Streams(
+        lambda: core.EngineCore(ENGINE), open=QUEUES_OPEN, drops={"o": lambda part: part.control.restart}
+    ),
+    engine_top.AxiEngine: Streams(
+        lambda: engine_top.AxiEngine(ENGINE),
+        open=QUEUES_OPEN,
+        drops={"m_axis_t": lambda part: part.core.control.restart},
+    ),
+    source.GaussianSource: Streams(lambda: source.GaussianSource(1), open=QUEUES_OPEN, drops={"samples": _seeding}),
     inverse_cdf.InverseCdfSource: Streams(
-        lambda: inverse_cdf.InverseCdfSource(1), seeds_while_nothing_waits, open_queues=True
+        lambda: inverse_cdf.InverseCdfSource(1), open=QUEUES_OPEN, drops={"samples": _seeding}
     ),
     gaussian_top.AxiGaussianSource: Streams(lambda: gaussian_top.AxiGaussianSource(SourceConfig("box-muller", 2))),
     axi_lite.AxiLiteSlave: Streams(lambda: axi_lite.AxiLiteSlave(3)),
@@ -179,8 +224,7 @@ COMPONENTS: dict[type, Streams] = {
     ),
     engine_registers.EngineRegisters: Streams(lambda: engine_registers.EngineRegisters(ENGINE)),
 }
-"""By class. A component with a stream that goes out and no entry here, nor in `NOT_YET`, fails a
-test."""
+"""By class. A component with a stream that goes out and no entry here, nor in `NEVER_WAIT`, fails a test."""
 
 
 def hardware_components() -> Iterator[type]:
@@ -193,15 +237,8 @@ def hardware_components() -> Iterator[type]:
                 yield each
 
 
-NOT_YET = {
-    "AxiLiteCrossbar",
-    "Bridge",
-    "ControlledCrossbar",
-    "PacketReceiver",
-    "PacketSender",
-    "UartReceiver",
-}
-"""Components that drive streams and are not proven to keep the rules: those of the board and tiles behind registers."""
+NEVER_WAIT = {uart.UartReceiver}
+"""Components whose streams have takers that are always ready: no rule is left to keep."""
 
 LARGE = {
     image_stages.Windows,
@@ -224,9 +261,9 @@ def _property(component: type, streams: Streams) -> Property:
     return Property(
         f"streams/{within}{component.__name__}",
         "what is offered is offered unchanged until it is taken",
-        lambda: Surrounded(streams.make(), streams.beside),
+        lambda: Surrounded(streams.make(), streams.beside, drops=streams.drops),
         free=PRODUCTS,
-        open_queues=streams.open_queues,
+        open=streams.open,
         fast=component not in LARGE,
     )
 
