@@ -21,6 +21,8 @@ from .designs import DESIGNS, Watched
 Results = dict[str, dict[str, Any]]
 
 TARGETS = ("ecp5", "ice40", "xilinx7", "cells")
+STEPS = ("targets", "packing", "cells", "tools", "resources")
+"""Modules that results depend on, beside the design and the tools."""
 CELLS_MHZ = 100.0
 COUNT_MARGIN, SPEED_MARGIN = 0.02, 0.08
 """What counts as a regression: more than 2 % more of a resource or of area; more than 8 % less median Fmax (seeds
@@ -57,7 +59,7 @@ def _made(name: str, target: str, seeds: Sequence[int], cache: Path, tell: Calla
     design = DESIGNS[name]
     component = design.make()
     material = [to_verilog(component, "top"), target, repr(tool_versions()), repr(design.frequency)]
-    material += [Path(targets.__file__).with_name(f"{part}.py").read_text() for part in ("targets", "cells", "tools")]
+    material += [Path(targets.__file__).with_name(f"{part}.py").read_text() for part in STEPS]
 
     def keep(step: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         file = cache / (hashlib.sha256("\0".join([*material, step]).encode()).hexdigest()[:16] + ".json")

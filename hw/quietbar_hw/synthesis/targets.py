@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from quietbar import toolchain
 
 from ..verilog import to_verilog
 from .harness import PinHarness
+from .packing import pack_factors
 from .resources import COUNTED, COUNTED_ICE40, COUNTED_XILINX, counted, ecp5_script
 from .tools import critical_path, fmax, run_nextpnr, run_yosys
 
@@ -41,6 +43,9 @@ def ecp5(
 ) -> dict[str, Any]:
     """Lattice ECP5-85: resources without the harness; Fmax of each seed, placed and routed inside it.
 
+    Resources are what Yosys makes of the design. What is placed has registers packed into its multipliers, see
+    `pack_factors`: fewer flip-flops, and a faster clock.
+
     Args:
         component: of any number of ports.
         folder: for the tools' files.
@@ -57,7 +62,10 @@ def ecp5(
         file = "harness.v"
         if not (folder / "harness.json").is_file():
             write_verilog_of(PinHarness(component), folder, "harness")
-            run_yosys([*ecp5_script(file, "harness"), "write_json harness.json"], folder, file)
+            run_yosys([*ecp5_script(file, "harness"), "write_json netlist.json"], folder, file)
+            netlist = json.loads((folder / "netlist.json").read_text())
+            pack_factors(netlist)
+            (folder / "harness.json").write_text(json.dumps(netlist))
         options = [*ECP5_DEVICE, "--json", "harness.json", "--seed", str(seed), "--freq", f"{frequency:g}"]
         return run_nextpnr(toolchain.nextpnr(), [*options, "--lpf-allow-unconstrained"], folder, file)
 
