@@ -10,7 +10,8 @@ from quietbar.contract.engine import EngineConfig, EngineError
 from quietbar_cosim.engine_host import with_engine
 from quietbar_cosim.engines import EngineCase
 from quietbar_cosim.planting import planted
-from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.arithmetic import PlacedRequantizer
+from quietbar_hw.engine import memory
 from quietbar_hw.engine.core import EngineCore
 from quietbar_hw.engine.framing import Framing
 from quietbar_hw.engine.heads import Heads
@@ -38,7 +39,8 @@ def compare():
 
 
 FAULTS = {
-    "rounding": (Requantizer, "elaborate", "rounded.eq((fine + 1) >> 1)", "rounded.eq(fine >> 1)"),
+    "rounding": (PlacedRequantizer, "elaborate", "rounded.eq((chosen + 1) >> 1)", "rounded.eq(chosen >> 1)"),
+    "a multiplier out of its place": (memory, "_placed", "(-shift)[:", "(1 - shift)[:"),
     "edge above": (Spatial, "_windows", "Mux(outside[0], 0, above)", "above"),
     "saturation dropped": (Heads, "_subtract", "Mux(fits, rounded[:8], limit)", "rounded[:8]"),
     "block switched early": (Reduce, "elaborate", "frame.ready.eq(ended & slots.flag)", "frame.ready.eq(ended)"),

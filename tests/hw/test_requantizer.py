@@ -1,4 +1,4 @@
-"""The requantiser equals `quietbar.contract.requantize`, extremes and all."""
+"""The requantisers equal `quietbar.contract.requantize`, extremes and all."""
 
 import itertools
 import random
@@ -10,7 +10,8 @@ from quietbar.contract import INT8, UINT8, IntegerFormat, requantize
 from quietbar.contract.block import LOG_SIGMA
 from quietbar.contract.requantize import MULTIPLIER_HIGH, MULTIPLIER_LOW, SHIFT_HIGH, SHIFT_LOW, round_shift
 from quietbar_cosim.planting import planted
-from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.arithmetic import PlacedRequantizer, Requantizer
+from quietbar_hw.arithmetic.placed import NUMBER_BITS, PLACED_BITS, WINDOW, placed
 
 FORMATS = [
     (IntegerFormat(26, True), UINT8),
@@ -40,6 +41,28 @@ def requantize_in_hardware(accumulator, target, operands, enabled=lambda cycle: 
                 launched += 1
             if len(results) == len(operands):
                 return
+            await context.tick()
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return results
+
+
+def requantize_placed(accumulator, target, operands):
+    """The results of a `PlacedRequantizer`, an operand a cycle."""
+    component, results = PlacedRequantizer(accumulator, target), []
+
+    async def bench(context):
+        for cycle in range(len(operands) + PlacedRequantizer.LATENCY):
+            if cycle >= PlacedRequantizer.LATENCY:
+                results.append((context.get(component.value), bool(context.get(component.saturated))))
+            value, multiplier, shift = operands[min(cycle, len(operands) - 1)]
+            context.set(component.accumulator, value)
+            factor, window = placed(multiplier, shift)
+            context.set(component.multiplier, factor)
+            context.set(component.window, window)
             await context.tick()
 
     simulator = Simulator(component)
@@ -81,6 +104,17 @@ def test_equals_the_contract(accumulator, target):
     expected = list(specified(operands, target))
     assert {target.low, target.high} < {value for value, _ in expected}
     assert requantize_in_hardware(accumulator, target, operands) == expected
+    assert requantize_placed(accumulator, target, operands) == expected
+
+
+@pytest.mark.parametrize("shift", range(SHIFT_LOW, SHIFT_HIGH + 1))
+def test_a_placed_multiplier_leaves_the_number_of_a_window(shift):
+    for multiplier in (MULTIPLIER_LOW, MULTIPLIER_HIGH):
+        factor, window = placed(multiplier, shift)
+        assert factor < 1 << PLACED_BITS and window < 1 << NUMBER_BITS
+        for accumulator in (-(1 << 23), -5, 5, (1 << 23) - 1):
+            expected = round_shift(accumulator * multiplier, shift)
+            assert round_shift(accumulator * factor, WINDOW * (window + 1)) == expected
 
 
 def test_rounds_half_toward_plus_infinity():
@@ -113,3 +147,22 @@ def test_a_fault_is_caught(fault):
     operands = list(interesting_operands(accumulator, target, 100, seed=4))
     with planted(Requantizer, "elaborate", *FAULTS[fault]):
         assert requantize_in_hardware(accumulator, target, operands) != list(specified(operands, target))
+
+
+PLACED_FAULTS = {
+    "bits beyond the window forgotten": ("fits.eq(~beyond &", "fits.eq("),
+    "the upper half of them seen": ("Cat(differs[2 * place :])", "Cat(differs[2 * place + 1 :])"),
+    "a window a place off": ("* place + WINDOW - 1 :][:kept]", "* place + WINDOW - (place < 2) :][:kept]"),
+    "rounding forgotten": ("rounded.eq((chosen + 1) >> 1)", "rounded.eq(chosen >> 1)"),
+    "a product left out": ('delay(m, low * upper, 1, "middle_low")', 'delay(m, low * 0, 1, "middle_low")'),
+    "limits exchanged": ("Mux(chosen < 0, self.target.low, self.target.high)",
+                         "Mux(chosen < 0, self.target.high, self.target.low)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", PLACED_FAULTS)
+def test_a_fault_with_placed_multipliers_is_caught(fault):
+    accumulator, target = FORMATS[1]
+    operands = list(interesting_operands(accumulator, target, 100, seed=4))
+    with planted(PlacedRequantizer, "elaborate", *PLACED_FAULTS[fault]):
+        assert requantize_placed(accumulator, target, operands) != list(specified(operands, target))

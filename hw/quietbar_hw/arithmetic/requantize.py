@@ -1,4 +1,4 @@
-"""The requantiser: every rounding of an accumulator to a narrow integer goes through this one component."""
+"""The requantiser: rounding of an accumulator to a narrow integer, with multiplier and shift as they come."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def choose(options: Sequence[Value], number: Value) -> Value:
     return options[0]
 
 
-def _parts(value: Value, bits: int) -> list[Value]:
+def parts_of(value: Value, bits: int) -> list[Value]:
+    """``value`` cut into parts of ``bits``; the last may be shorter."""
     return [value[start : start + bits] for start in range(0, len(value), bits)]
 
 
@@ -98,7 +99,7 @@ class Requantizer(wiring.Component):
         sign, wide = product[-1], Signal(signed(max(len(product), kept + shifts.stop)))
         m.d.comb += wide.eq(product)
         windows = [wide[shift:][:kept] for shift in shifts]
-        differs = Cat((part ^ sign.replicate(len(part))).any() for part in _parts(wide[kept:], step))
+        differs = Cat((part ^ sign.replicate(len(part))).any() for part in parts_of(wide[kept:], step))
         above = [differs[number:].any() for number in range(len(windows))]
 
         rounded, fits = Signal(signed(kept + 1)), Signal()

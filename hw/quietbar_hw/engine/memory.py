@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,6 +16,7 @@ from quietbar.contract.engine import (
     SHIFT_PLACE,
     WEIGHT_SECTIONS,
     WORD_BITS,
+    WORDS_PER_OUTPUT,
     EngineConfig,
     EngineError,
     Section,
@@ -23,17 +24,22 @@ from quietbar.contract.engine import (
 from quietbar.contract.number import WEIGHT, WEIGHT_LIMIT
 from quietbar.contract.requantize import MULTIPLIER_BITS, SHIFT_BITS, SHIFT_HIGH, SHIFT_LOW
 
+from ..arithmetic.placed import NUMBER_BITS, PLACED_BITS, WINDOW
 from ..storage import storage
 from ..stream import delay
 from .control import write_layout
 
-SCALE_WORDS = (BIAS.bits, MULTIPLIER_BITS + SHIFT_BITS)
+SCALE = data.StructLayout({"multiplier": PLACED_BITS, "window": NUMBER_BITS})
+"""What is kept of the second word of an output's requantisation: see :func:`quietbar_hw.arithmetic.placed.placed`."""
+SCALE_WORDS = (BIAS.bits, SCALE.size)
 """Bits that are kept of the words of an output's requantisation."""
 
 
 def store_layout(config: EngineConfig) -> data.StructLayout:
-    """A checked word on its way to whoever keeps that section."""
-    return data.StructLayout({"en": 1, "section": SECTION_BITS, "offset": config.section_bits, "word": WORD_BITS})
+    """A checked word on its way to whoever keeps that section; ``scale``: as what it is kept in a scale section."""
+    return data.StructLayout(
+        {"en": 1, "section": SECTION_BITS, "offset": config.section_bits, "word": WORD_BITS, "scale": SCALE}
+    )
 
 
 class RowMemory(wiring.Component):
@@ -45,7 +51,7 @@ class RowMemory(wiring.Component):
         config: of the engine.
         section: whose words are kept here.
         rows: of the memory; each takes ``len(bits)`` words of the section's addresses, filled up to a power of two.
-        bits: kept of each word of a row, from the lowest on.
+        bits: kept of each word of a row, from the lowest on; of scales, of what they say.
 
     Members:
         store: In, see `store_layout`.
@@ -71,13 +77,14 @@ class RowMemory(wiring.Component):
         word, row = self.store.offset[:word_bits], self.store.offset[word_bits:]
         found = []
         writing = self.store.en & (self.store.section == self.section)
+        scales = self.section in SCALE_SECTIONS.values()
         for number, bits in enumerate(self.bits):
             m.submodules[f"word_{number}"] = ram = storage(bits, self.rows)
             write, read = ram.write_port(), ram.read_port()
             here = word == number if word_bits else 1
             m.d.comb += [
                 write.addr.eq(row),
-                write.data.eq(self.store.word),
+                write.data.eq(self.store.scale if scales and number % WORDS_PER_OUTPUT else self.store.word),
                 write.en.eq(writing & here),
                 read.addr.eq(self.address),
                 # Nobody reads while a word is written; said so, block RAM needs no logic for reading what is written.
@@ -128,7 +135,7 @@ class Writer(wiring.Component):
         config = self.config
         address = Signal(config.address_bits, reset_less=True)
         following = Signal(config.address_bits, reset_less=True)
-        word = Signal(WORD_BITS, reset_less=True)
+        word, scale = Signal(WORD_BITS, reset_less=True), Signal(SCALE, reset_less=True)
         section, offset = address[config.section_bits :], address[: config.section_bits]
         errors, found = Signal(ERROR_BITS), Signal(ERROR_BITS)
         there, fits, first = Signal(), Signal(init=1), Signal()
@@ -160,6 +167,7 @@ class Writer(wiring.Component):
             self.store.section.eq(section),
             self.store.offset.eq(offset),
             self.store.word.eq(word),
+            self.store.scale.eq(scale),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -168,7 +176,7 @@ class Writer(wiring.Component):
                     m.d.sync += [address.eq(self.write.payload.address), word.eq(self.write.payload.word)]
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += errors.eq(found)
+                m.d.sync += [errors.eq(found), scale.eq(_placed(word))]
                 m.next = "STORE"
             with m.State("STORE"):
                 m.d.comb += self.store.en.eq(errors == 0)
@@ -200,6 +208,13 @@ def _bias_fits(word: Value) -> Value:
 def _scale_fits(word: Value) -> Value:
     shift, rest = word[SHIFT_PLACE : SHIFT_PLACE + SHIFT_BITS], word[SHIFT_PLACE + SHIFT_BITS :]
     return word[MULTIPLIER_BITS - 1] & (shift >= SHIFT_LOW) & (shift <= SHIFT_HIGH) & ~rest.any()
+
+
+def _placed(word: Value) -> Value:
+    """Multiplier and shift of a word, the multiplier in its place: a product with a power of two."""
+    shift = word[SHIFT_PLACE : SHIFT_PLACE + SHIFT_BITS]
+    place = (-shift)[: (WINDOW - 1).bit_length()]
+    return Cat((word[:MULTIPLIER_BITS] * (Const(1) << place))[:PLACED_BITS], (shift - 1)[len(place) :][:NUMBER_BITS])
 
 
 def weight_words(weights: int) -> tuple[int, ...]:

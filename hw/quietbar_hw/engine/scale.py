@@ -11,17 +11,16 @@ from amaranth.lib.wiring import In, Out
 from quietbar.contract import Stage
 from quietbar.contract.engine import EngineConfig, Section
 from quietbar.contract.number import BIAS
-from quietbar.contract.requantize import MULTIPLIER_BITS
 
-from ..arithmetic import Requantizer, shape_of
+from ..arithmetic import PlacedRequantizer, shape_of
 from ..stream import delay
-from .memory import SCALE_WORDS, RowMemory, store_layout
+from .memory import SCALE, SCALE_WORDS, RowMemory, store_layout
 
 OPERAND_LATENCY = 1 + RowMemory.LATENCY
 """Cycles from a step to its weights: the address's register, and the memory."""
 PRODUCT_LATENCY = OPERAND_LATENCY + 1
 """Cycles from a step to its products."""
-SCALE_LATENCY = RowMemory.LATENCY + 1 + Requantizer.LATENCY
+SCALE_LATENCY = RowMemory.LATENCY + 1 + PlacedRequantizer.LATENCY
 """Cycles from totals to what the requantisers make of them."""
 
 
@@ -116,15 +115,17 @@ class Scale(wiring.Component):
         for place in range(self.count):
             parameters = memory.row[place * sum(SCALE_WORDS) :][: sum(SCALE_WORDS)]
             bias, scale = parameters[: BIAS.bits].as_signed(), parameters[BIAS.bits :]
-            scale = delay(m, scale, 1, f"scale_{place}")
+            scale = data.View(SCALE, delay(m, scale, 1, f"scale_{place}"))
             total = chosen.word_select(place, self.stage.accumulator.bits).as_signed()
             biased = Signal(signed(self.stage.accumulator.bits), name=f"biased_{place}", reset_less=True)
             m.d.sync += biased.eq(total + bias)
-            m.submodules[f"requantizer_{place}"] = requantizer = Requantizer(self.stage.accumulator, self.stage.target)
+            m.submodules[f"requantizer_{place}"] = requantizer = PlacedRequantizer(
+                self.stage.accumulator, self.stage.target
+            )
             m.d.comb += [
                 requantizer.accumulator.eq(biased),
-                requantizer.multiplier.eq(scale[:MULTIPLIER_BITS]),
-                requantizer.shift.eq(scale[MULTIPLIER_BITS:]),
+                requantizer.multiplier.eq(scale.multiplier),
+                requantizer.window.eq(scale.window),
                 self.values[place].eq(requantizer.value),
                 self.saturated[place].eq(requantizer.saturated),
             ]
