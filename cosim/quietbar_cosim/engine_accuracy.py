@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from quietbar import analog
 from quietbar.contract.engine import EngineConfig, Kernels
 from quietbar.contract.engine_size import fitting
 from quietbar.contract.sources import Kind
@@ -43,7 +43,8 @@ def engine_chunks(line: SoftwareLine, engine: EngineConfig, workers: int, folder
     """Classify the recipe's test images on its chips, every denoised activation from the RTL and compared.
 
     Each worker, a thread, has a network, an engine and PyTorch's operations to itself, and takes the next chunk when it
-    is done with one: no core waits for another before the last chunk. Chunks that were done before are read.
+    is done with one: no core waits for another before the last chunk. Chunks that were done before are read. Chips that
+    have blocks of their own run on the same engine, each with its own memory.
 
     Args:
         line: with the recipe, its trained blocks and their integers.
@@ -63,40 +64,56 @@ def engine_chunks(line: SoftwareLine, engine: EngineConfig, workers: int, folder
                 todo.put((chip, first))
 
     def work(_: int) -> None:
-        rtl, network = RTLEngine(line.bundle, engine, threads=1), copy.deepcopy(line.denoised)
-        tallies = {tap: Tally() for tap in line.bundle.taps}
-
-        def backend(_: Bundle, tap: str) -> ComparedTap:
-            return ComparedTap(rtl, tap, tallies[tap], folder / "replay")
-
-        clock = [time.thread_time()]
-
-        def collect() -> dict[str, Any]:
-            before, clock[0] = clock[0], time.thread_time()
-            return {
-                "taps": {tap: asdict(tally.take()) for tap, tally in tallies.items()},
-                "seconds": clock[0] - before,
-            }
-
+        placed = None
         try:
-            with line.bundle.attach(network, backend=backend) as model:
+            with contextlib.ExitStack() as opened:
                 for chip, first in _taken(todo):
-                    analog.set_chip(model, line.noisy.chip(chip))
+                    if chip != placed:
+                        opened.close()
+                        model, collect = opened.enter_context(_on_engine(line, engine, chip, folder / "replay"))
+                        placed = chip
                     predict(model, data, recipe, folder, _name(chip), collect, [first])
         except BaseException:
             # Nobody begins another chunk.
             list(_taken(todo))
             raise
-        finally:
-            rtl.close()
 
     count = min(workers, todo.qsize())
     if count:
-        RTLEngine(line.bundle, engine, threads=1).close()
+        # What is made once is made before the workers begin: stages of the line, and the simulator.
+        RTLEngine(line.on(recipe.chips[0])[1], engine, threads=1).close()
         # The reference turns NNPACK off and on again, for all threads: off throughout, none can turn it on for another.
         with torch.backends.nnpack.flags(enabled=False), ThreadPoolExecutor(count) as pool:
             list(pool.map(work, range(count)))
     return {chip: predict(line.denoised, data, recipe, folder, _name(chip)) for chip in recipe.chips}
+
+
+@contextlib.contextmanager
+def _on_engine(
+    line: SoftwareLine, engine: EngineConfig, chip: int, replay: Path
+) -> Iterator[tuple[nn.Module, Callable[[], dict[str, Any]]]]:
+    """The denoised network on a chip, its blocks in the memory of an engine; and what counted since the last call."""
+    network, bundle = line.on(chip)
+    rtl = RTLEngine(bundle, engine, threads=1)
+    tallies = {tap: Tally() for tap in bundle.taps}
+
+    def backend(_: Bundle, tap: str) -> ComparedTap:
+        return ComparedTap(rtl, tap, tallies[tap], replay / _name(chip))
+
+    clock = [time.thread_time()]
+
+    def collect() -> dict[str, Any]:
+        before, clock[0] = clock[0], time.thread_time()
+        return {
+            "taps": {tap: asdict(tally.take()) for tap, tally in tallies.items()},
+            "seconds": clock[0] - before,
+        }
+
+    try:
+        with bundle.attach(network, backend=backend) as model:
+            yield model, collect
+    finally:
+        rtl.close()
 
 
 def _name(chip: int) -> str:

@@ -21,7 +21,7 @@ from quietbar.denoise import observed, taps
 from quietbar.experiment.evaluation import accuracy_of, predict, predictions_of, test_images
 from quietbar.experiment.folder import StageResult
 from quietbar.experiment.line import SoftwareLine
-from quietbar.experiment.recipe import TargetRecipe
+from quietbar.experiment.recipe import Recipe, TargetRecipe
 from quietbar.experiment.report import render
 from quietbar.experiment.results import BlockRow, Column, Comparison, Results, TapRow, describe_chip
 from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY, TUNED_FLOAT, TUNED_INTEGER, source_setting
@@ -45,7 +45,7 @@ from .engine_accuracy import engine_chunks, engine_for
 from .replay import verify
 from .vectors import jobs, scenarios
 
-RTL = "denoised, RTL"
+RTL, TUNED_RTL = "denoised, RTL", "tuned, RTL"
 TILE_IMAGES = 8
 """Test images whose patches go through the crossbar tile."""
 
@@ -131,35 +131,35 @@ class HardwareLine:
                 "seconds": sum(chunk["seconds"] for seed in evaluation.chips for chunk in chunks[seed]),
             }
 
-        settings = {"evaluation": asdict(evaluation), "engine": engine.to_dict()}
-        return self.run.stage("rtl-engine", settings, (line.bundle_result,), compute)
+        settings = {"evaluation": _evaluated(self.recipe), "engine": engine.to_dict()}
+        return self.run.stage("rtl-engine", settings, line.blocks_results, compute)
 
     def _accuracy_of_denoisers(self) -> StageResult:
         line, recipe = self.software, self.recipe
 
         def compute(folder: Path) -> dict[str, Any]:
-            tallies: dict[str, Tally] = {}
-
-            def backend(bundle: Any, tap: str) -> ComparedDenoiser:
-                tallies[tap] = Tally()
-                threads = recipe.hardware.threads
-                return ComparedDenoiser(
-                    bundle, tap, self.foldings[tap], threads, tallies[tap], line.run.root / "replay"
-                )
-
-            def collect() -> dict[str, Any]:
-                return {"taps": {tap: asdict(tally.take()) for tap, tally in tallies.items()}}
-
             found: dict[str, Any] = {"accuracies": [], "taps": {}}
-            with line.bundle.attach(line.denoised, backend=backend) as model:
-                for seed in recipe.evaluation.chips:
-                    analog.set_chip(model, line.noisy.chip(seed))
+            for seed in recipe.evaluation.chips:
+                compared: dict[str, ComparedDenoiser] = {}
+
+                def backend(bundle: Bundle, tap: str, compared: dict[str, ComparedDenoiser] = compared) -> Any:
+                    threads, replay = recipe.hardware.threads, line.run.root / "replay"
+                    compared[tap] = ComparedDenoiser(bundle, tap, self.foldings[tap], threads, Tally(), replay)
+                    return compared[tap]
+
+                def collect(compared: dict[str, ComparedDenoiser] = compared) -> dict[str, Any]:
+                    return {"taps": {tap: asdict(each.tally.take()) for tap, each in compared.items()}}
+
+                network, bundle = line.on(seed)
+                with bundle.attach(network, backend=backend) as model:
                     chunks = predict(model, line.data, recipe.evaluation, folder, f"rtl-{seed}", collect)
-                    found["accuracies"].append(accuracy_of(chunks))
-                    found["taps"][str(seed)] = _summed(chunk["taps"] for chunk in chunks)
+                for each in compared.values():
+                    each.rtl.close()
+                found["accuracies"].append(accuracy_of(chunks))
+                found["taps"][str(seed)] = _summed(chunk["taps"] for chunk in chunks)
             return found
 
-        settings = {"evaluation": asdict(recipe.evaluation), "lanes": recipe.hardware.lanes}
+        settings = {"evaluation": _evaluated(recipe), "lanes": recipe.hardware.lanes}
         return self.run.stage("rtl", settings, (line.accuracy_result, self.verilog), compute)
 
     def _predictions(self, result: StageResult, label: str) -> list[int]:
@@ -169,14 +169,22 @@ class HardwareLine:
 
     @property
     def column(self) -> Column:
-        """Test accuracy with every bit of the denoised activations from the RTL."""
-        return Column(RTL, tuple(self._accuracy.values["accuracies"]))
+        """Test accuracy with every bit of the denoised activations from the RTL, each chip with its own blocks or all
+        with the same, as the recipe has it.
+        """
+        name = RTL if self.software.tuned is None else TUNED_RTL
+        return Column(name, tuple(self._accuracy.values["accuracies"]))
+
+    @property
+    def reference(self) -> str:
+        """The column of the software with the same blocks in integers."""
+        return INTEGER if self.software.tuned is None else TUNED_INTEGER
 
     @property
     def same_predictions(self) -> bool:
         """Whether RTL and integer reference classify every image alike."""
         integer, rtl = self.software.accuracy_result, self._accuracy
-        label = INTEGER.replace(", ", "-")
+        label = self.reference.replace(", ", "-")
         return all(
             self._predictions(rtl, f"rtl-{seed}") == self._predictions(integer, f"{label}-{seed}")
             for seed in self.recipe.evaluation.chips
@@ -221,25 +229,22 @@ class HardwareLine:
             compared = [*self._compare_block(frames, folder), *self._compare_tile(folder)]
             return {"comparisons": [to_mapping(comparison) for comparison in compared]}
 
-        result = self.run.stage("cosim", {"frames": frames}, (self.verilog,), compute)
+        result = self.run.stage("cosim", {"frames": frames}, (self.verilog, *self.software.blocks_results[1:]), compute)
         return tuple(from_mapping(Comparison, values) for values in result.values["comparisons"])
 
     def _compare_block(self, frames: int, folder: Path) -> list[Comparison]:
-        line = self.software
-        name = next(iter(line.bundle.taps))
-        tap, folding = line.bundle.tap(name), self.foldings[name]
-        activations = tap.quantize(self._activations(name, frames))
+        network, bundle = self.software.on(self.recipe.evaluation.chips[0])
+        name, tap = next(iter(bundle.taps.items()))
+        folding = self.foldings[name]
+        activations = tap.quantize(self._activations(network, name, frames))
         vectors = block_vectors(tap.parameters, activations, folding.lanes)
         chosen = scenarios(derive_seed(0, "cosim", name), vectors.output_frame_beats)
         listed = jobs(f"cocotb {name}", vectors, chosen, BlockSubject(tap.parameters, activations))
         return _rows(verify("block", denoiser_design(tap.config, folding), listed, folder=folder))
 
-    def _activations(self, name: str, frames: int) -> Tensor:
-        """What arrives at a tap on the first chip, of the first test images: real (frames, C, H, W)."""
-        line = self.software
-        model = line.denoised
-        analog.set_chip(model, line.noisy.chip(self.recipe.evaluation.chips[0]))
-        inputs, _ = next(iter(line.data.batches("test", frames)))
+    def _activations(self, model: nn.Module, name: str, frames: int) -> Tensor:
+        """What arrives at a tap, of the first test images: real (frames, C, H, W)."""
+        inputs, _ = next(iter(self.software.data.batches("test", frames)))
         with evaluation_mode(model), torch.inference_mode(), observed({name: taps(model)[name].host}) as seen:
             model(inputs)
         found: Tensor = seen[name][0]
@@ -288,9 +293,9 @@ class HardwareLine:
     def results(self, command: Sequence[str]) -> Results:
         """Everything, gathered; runs what was not run before."""
         line, recipe = self.software, self.recipe
-        columns = [line.columns[name] for name in (CLEAN, NOISY, FLOAT, INTEGER) if name in line.columns]
-        columns.append(self.column)
-        columns += [line.columns[name] for name in (TUNED_FLOAT, TUNED_INTEGER) if name in line.columns]
+        order = (CLEAN, NOISY, FLOAT, INTEGER, RTL, TUNED_FLOAT, TUNED_INTEGER, TUNED_RTL)
+        found = {**line.columns, self.column.name: self.column}
+        columns = [found[name] for name in order if name in found]
         columns += line.aged.values()
         by_chip = self._accuracy.values["taps"]
         comparisons = [
@@ -345,6 +350,11 @@ def write_report(results: Results, folder: Path) -> Path:
     path = folder / "index.html"
     write_atomically(path, render(results))
     return path
+
+
+def _evaluated(recipe: Recipe) -> dict[str, Any]:
+    """What of the evaluation the RTL's accuracy depends on."""
+    return {name: value for name, value in asdict(recipe.evaluation).items() if name != "shared"}
 
 
 def _rows(comparisons: Sequence[Any]) -> list[Comparison]:

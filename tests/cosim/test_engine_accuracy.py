@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -84,6 +85,25 @@ def test_the_engines_network_is_the_reference(folder, measured):
             rtl = json.loads((measured / f"rtl-{chip}-{first}.json").read_text())
             reference = json.loads((software / f"denoised-integer-{chip}-{first}.json").read_text())
             assert rtl["predictions"] == reference["predictions"]
+
+
+def test_each_chips_own_blocks_are_in_the_engines_memory_when_it_is_that_chips_turn(folder, measured, capsys):
+    tuning = ["--set", "blocks.tuning.epochs=2", "--set", "blocks.tuning.images=200", "--set", "hardware.threads=1"]
+    options = [*words(folder), *tuning]
+    assert cli.main(["accuracy", *options]) == 0
+    assert "tuned, RTL" in (printed := capsys.readouterr().out) and "0 bits differ" in printed
+    assert cli.main(["evaluate", *options, "--output", str(folder / "tuned")]) == 0
+    (rtl,) = (path for path in folder.glob("rtl-engine-*") if path != measured)
+    (software,) = {path.parent for path in folder.glob("accuracy-*/tuned-integer-1-0.json")}
+    for chip in (1, 2):
+        for first in (0, 20, 40):
+            found, reference = (
+                json.loads(path.read_text())["predictions"]
+                for path in (rtl / f"rtl-{chip}-{first}.json", software / f"tuned-integer-{chip}-{first}.json")
+            )
+            assert found == reference
+    shutil.rmtree(rtl)
+    shutil.rmtree(software)
 
 
 def counted(values):

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from quietbar import cli
+from quietbar.experiment.line import SoftwareLine
 from quietbar.experiment.results import load_results
-from quietbar.experiment.stages import INTEGER
+from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY, TUNED_FLOAT, TUNED_INTEGER
 from quietbar.integer.image import load_image
-from quietbar_cosim.line import RTL
+from quietbar_cosim.line import RTL, TUNED_RTL
 
 QUICK = [
     "model.training.epochs=2",
@@ -69,7 +70,7 @@ def test_a_finished_run_is_read_back(options, capsys):
 def test_differing_bits_are_in_the_table_and_the_exit_status(options, capsys):
     """A bit that is said to differ in the record of the RTL's stage must not be lost on the way to the user."""
     words, folder = options
-    (path,) = folder.glob("rtl-*/result.json")
+    path = min(folder.glob("rtl-*/result.json"), key=lambda path: path.stat().st_mtime_ns)
     whole = path.read_text()
     record = json.loads(whole)
     next(iter(record["values"]["taps"]["1"].values()))["differing"] = 1
@@ -79,3 +80,35 @@ def test_differing_bits_are_in_the_table_and_the_exit_status(options, capsys):
         assert "bits differing  1" in capsys.readouterr().out
     finally:
         path.write_text(whole)
+
+
+TUNED = ["blocks.tuning.epochs=2", "blocks.tuning.images=200", "blocks.tuning.learning_rate=0.02"]
+
+
+@pytest.fixture(scope="module")
+def tuned(options):
+    words, folder = options
+    return [*words, *(word for override in TUNED for word in ("--set", override))], folder
+
+
+def test_blocks_of_each_chips_own_go_through_the_rtl(tuned, capsys):
+    words, folder = tuned
+    assert cli.main(["run", *words]) == 0
+    results = load_results(folder / "report")
+    columns = {column.name: column.accuracies for column in results.columns}
+    assert list(columns) == [CLEAN, NOISY, FLOAT, INTEGER, TUNED_FLOAT, TUNED_INTEGER, TUNED_RTL]
+    assert columns[TUNED_RTL] == columns[TUNED_INTEGER]
+    assert results.bits > 0 and results.differing == 0
+
+
+def test_a_chip_with_the_blocks_of_another_is_noticed(tuned, monkeypatch, capsys):
+    """RTL and reference then agree in every bit, with the wrong blocks; the classes are not those of the right ones."""
+    words, folder = tuned
+    original = SoftwareLine.on
+    monkeypatch.setattr(SoftwareLine, "on", lambda line, chip: (original(line, chip)[0], original(line, 1)[1]))
+    newest = max(folder.glob("rtl-*/result.json"), key=lambda path: path.stat().st_mtime_ns).parent
+    for path in newest.glob("*.json"):
+        path.unlink()
+    words = [word for word in words if word != "--report" and not word.endswith("report")]
+    assert cli.main(["accuracy", *words]) == 1
+    assert "0 bits differ" in capsys.readouterr().out

@@ -1,8 +1,8 @@
 """Measure a recipe's accuracy on test images with every bit of the denoised activations taken from the RTL.
 
 Each output is compared with the integer reference's; exit status 1 if one differs. Where the recipe has an engine
-(`hardware.engine`), all blocks run on its RTL, `hardware.threads` chunks of test images side by side. Called again, the
-measurement goes on where it stopped.
+(`hardware.engine`), all blocks run on its RTL, `hardware.threads` chunks of test images side by side. Where it tunes
+blocks to chips (`blocks.tuning`), each chip's own are run. Called again, the measurement goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ add_arguments = add_recipe_arguments
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the stages up to the RTL's accuracy; print it, and what was compared."""
-    from quietbar.experiment.stages import INTEGER
     from quietbar_cosim.line import HardwareLine
 
     software = software_line(arguments)
@@ -24,7 +23,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # Nothing else is measured for an engine: where every activation is the reference's, so is every prediction.
     same = line.engine is not None or line.same_predictions
     if line.engine is None:
-        reference = software.columns[INTEGER]
+        reference = software.columns[line.reference]
         print(f"{reference.name}: {reference.text()} %")
     print(f"{line.column.name}: {line.column.text()} %")
     tally = line.tally

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from quietbar import analog
 from quietbar.data import Dataset, load
 from quietbar.integer import Bundle
 from quietbar.placement import Plan
@@ -99,6 +101,19 @@ class SoftwareLine:
     def tuned(self) -> stages.TunedNetworks | None:
         """The networks with blocks of each chip's own, where the recipe asks for them."""
         return None if self._tuned is None else self._tuned[0]
+
+    def on(self, chip: int) -> tuple[nn.Module, Bundle]:
+        """A copy of the denoised network on chip ``chip``, and its blocks in integers: its own where it has some."""
+        if self.tuned is not None:
+            return self.tuned.on(chip)
+        model = copy.deepcopy(self.denoised)
+        analog.set_chip(model, self.noisy.chip(chip))
+        return model, self.bundle
+
+    @property
+    def blocks_results(self) -> tuple[StageResult, ...]:
+        """The stages that the integers of :meth:`on` come from."""
+        return (self.bundle_result,) if self._tuned is None else (self.bundle_result, self._tuned[1])
 
     @property
     def bundle(self) -> Bundle:
