@@ -14,19 +14,21 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy
 import torch
+from torch import nn
 
-from quietbar import analog, integer, models, noise, toolchain
+from quietbar import analog, denoise, integer, models, noise, toolchain
 from quietbar.analog import benchmark as analog_benchmark
 from quietbar.contract import BlockConfig
 from quietbar.files import write_atomically
 from quietbar.sharpness import method
 
-SECTIONS = ("engines", "training", "analog", "simulation", "engine-simulation")
+SECTIONS = ("engines", "blocks", "training", "analog", "simulation", "engine-simulation")
 BATCH = 100
 SAMPLES = 1 << 20
 
@@ -107,6 +109,53 @@ def blocks() -> Group:
     }
 
 
+def denoised(mode: Literal["mean", "sampling"]) -> tuple[nn.Module, integer.Bundle, torch.Tensor]:
+    """ResNet-20 on a noisy chip with a block behind each of its ten stages, the blocks in integers, and images."""
+    images = torch.randn(BATCH, 3, 32, 32)
+    noisy = analog.convert(models.create("resnet20").eval(), noise.Chip(1, noise.Variation(sigma=0.1)))
+    analog.calibrate(noisy, images)
+    names = ["relu", *(f"layer{layer}.{block}" for layer in (1, 2, 3) for block in range(3))]
+    network = denoise.insert(noisy, names, images, mode=mode).eval()
+    for tap in denoise.taps(network).values():
+        torch.nn.init.normal_(tap.block.mean.weight, std=0.1)
+    return network, integer.export(network, [images]), images
+
+
+def network_with_blocks(mode: Literal["mean", "sampling"]) -> Group:
+    """The noisy network with its blocks in float, and in integers, bit for bit those of the hardware."""
+    network, bundle, images = denoised(mode)
+
+    def in_integers() -> object:
+        with bundle.attach(network):
+            return network(images)
+
+    return {
+        f"ResNet-20, float blocks, {mode}, images": (BATCH, torch.no_grad()(lambda: network(images))),
+        f"ResNet-20, integer blocks, {mode}, images": (BATCH, torch.no_grad()(in_integers)),
+    }
+
+
+def blocks_alone(mode: Literal["mean", "sampling"]) -> Group:
+    """The same blocks without the network, from activations to activations."""
+    network, bundle, images = denoised(mode)
+    taps = denoise.taps(network)
+    with torch.no_grad(), denoise.observed({name: tap.host for name, tap in taps.items()}) as seen:
+        network(images)
+    frames = {name: outputs[0] for name, outputs in seen.items()}
+
+    def work() -> object:
+        return [denoise.taps(network)[name].block(frame) for name, frame in frames.items()]
+
+    def in_integers() -> object:
+        with bundle.attach(network):
+            return work()
+
+    return {
+        f"ten float blocks, {mode}, images": (BATCH, torch.no_grad()(work)),
+        f"ten integer blocks, {mode}, images": (BATCH, torch.no_grad()(in_integers)),
+    }
+
+
 def measure(group: Group, rounds: int) -> dict[str, tuple[float, float]]:
     """Of every member the median rate, in things per second, and the median ratio of its processor time."""
     seconds: dict[str, list[float]] = {name: [] for name in group}
@@ -144,6 +193,10 @@ def main() -> None:
     result: dict[str, object] = {"machine": platform.machine(), "threads": arguments.threads}
     if "engines" in arguments.sections:
         result["engines"] = print_rates((inference, sampling, blocks), arguments.rounds)
+    if "blocks" in arguments.sections:
+        modes: tuple[Literal["mean", "sampling"], ...] = ("mean", "sampling")
+        groups = [partial(group, mode) for mode in modes for group in (network_with_blocks, blocks_alone)]
+        result["blocks"] = print_rates(groups, arguments.rounds)
     if "training" in arguments.sections:
         result["training"] = print_rates((training,), arguments.rounds)
     if "analog" in arguments.sections:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quietbar import analog, denoise, placement
+from quietbar.contract.engine import REFERENCE, stage_cycles
 from quietbar.contract.errors import ConfigurationError, require, require_choice
 from quietbar.contract.seeds import derive_seed
 from quietbar.models import accuracy
@@ -25,6 +26,11 @@ WIDTH = 0.25
 """Width of the blocks, as a share of their tap's channels, where a search does not choose it."""
 
 
+COSTS = ("overhead", "multiplications", "cycles")
+"""Of a plan: parameters as a share of the network's; for a frame of it, multiplications and the reference engine's
+cycles."""
+
+
 def compare(line: SoftwareLine, searches: Sequence[str], budgets: Sequence[float]) -> list[dict[str, Any]]:
     """Plan, blocks and validation accuracy of every search at every budget.
 
@@ -34,8 +40,8 @@ def compare(line: SoftwareLine, searches: Sequence[str], budgets: Sequence[float
         budgets: shares of the network's parameters.
 
     Returns:
-        A row for each, with the search's seconds and the accuracy in percent on each chip, one after the other for each
-        draw. Where no block fits a budget, ``refused`` says so instead.
+        A row for each, with its ``COSTS``, the search's seconds and the accuracy in percent on each chip, one after the
+        other for each draw. Where no block fits a budget, ``refused`` says so instead.
 
     Raises:
         ConfigurationError: a search or a budget is not one.
@@ -58,7 +64,7 @@ def compare(line: SoftwareLine, searches: Sequence[str], budgets: Sequence[float
                 {
                     "search": search,
                     "budget": budget,
-                    "overhead": statistics.fmean(draw["overhead"] for draw in draws),
+                    **{name: statistics.fmean(draw[name] for draw in draws) for name in COSTS},
                     "taps": [draw["taps"] for draw in draws],
                     "seconds": statistics.fmean(draw["seconds"] for draw in draws),
                     "accuracies": [value for draw in draws for value in draw["accuracies"]],
@@ -116,7 +122,8 @@ def _measured(line: SoftwareLine, search: str, budget: float, draw: int) -> dict
             analog.set_chip(model, noisy.chip(chip))
             values.append(accuracy(model, validation_batches(recipe, line.data)))
         taps = {tap.name: tap.hidden for tap in plan.selected}
-        return {"taps": taps, "overhead": plan.overhead, "seconds": seconds, "accuracies": values}
+        costs = dict(zip(COSTS, (plan.overhead, plan.multiplications, _cycles(plan)), strict=True))
+        return {"taps": taps, **costs, "seconds": seconds, "accuracies": values}
 
     return line.run.stage("compared", settings, (line.noise_result,), compute).values
 
@@ -147,6 +154,11 @@ def _plan(line: SoftwareLine, search: str, budget: float, draw: int) -> placemen
     return by_name[search](
         model, batches, few, budget, candidates, width=WIDTH, kernel=kernel, mode=mode, training=training
     )[0]
+
+
+def _cycles(plan: placement.Plan) -> int:
+    blocks = [tap.config for tap in plan.selected]
+    return sum(max(stage_cycles(REFERENCE, block).values()) * block.pixels for block in blocks)
 
 
 def _random_plan(budget: float, draw: int, everything: placement.Plan) -> placement.Plan:
