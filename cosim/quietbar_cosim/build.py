@@ -138,12 +138,16 @@ def coverage_folder() -> Path | None:
     return None if named is None else Path(named)
 
 
+COUNTING = "-coverage"
+"""At the end of the names of simulators that count what they cover."""
+
+
 def _flavor(kind: Flavor) -> Flavor:
     """The kind of simulator, or that which also counts what it covers."""
     if coverage_folder() is None:
         return kind
     counting = (*kind.verilating, "--coverage-line", "--coverage-toggle")
-    return replace(kind, name=f"{kind.name}-coverage", verilating=counting, runtime=(*kind.runtime, "verilated_cov.o"))
+    return replace(kind, name=f"{kind.name}{COUNTING}", verilating=counting, runtime=(*kind.runtime, "verilated_cov.o"))
 
 
 def cocotb_program(design: Design) -> Path:
@@ -264,7 +268,10 @@ def _verilate(design: Design, folder: Path, flavor: Flavor, arguments: list[str]
             shutil.copyfile(ready, folder / "objects" / ready.name)
     wanted = flavor.runtime if design == _EMPTY else ()
     make = str(toolchain.make().require())
-    _call([make, "-j2", "-C", "objects", "-f", "Vtop.mk", *flavor.optimizing, *wanted], folder)
+    # What has faults, or counts what it covers, runs for seconds: compiling it is what takes long.
+    short = flavor.name.endswith(COUNTING) or (design != _EMPTY and design.has("fault"))
+    optimizing = [*flavor.optimizing, *(["OPT_FAST=-O0"] if short else [])]
+    _call([make, "-j2", "-C", "objects", "-f", "Vtop.mk", *optimizing, *wanted], folder)
 
 
 _EMPTY = Design("empty", "module empty(input clk);\nendmodule\n")

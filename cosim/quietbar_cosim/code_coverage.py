@@ -76,14 +76,16 @@ def merge(files: Iterable[Path]) -> Counter[Point]:
 
 def summary(counts: Mapping[Point, int], verilog: str) -> dict[str, Any]:
     """For each kind: points, covered, percent, and those that are not, by instance; ``verilog`` was covered."""
-    idle = {number for number, line in enumerate(verilog.splitlines(), 1) if STARTER in line}
+    lines = verilog.splitlines()
+    idle = {number for number, line in enumerate(lines, 1) if STARTER in line}
     found: dict[str, Any] = {}
     for kind in KINDS:
         points = sorted(point for point in counts if point.kind == kind and point.line not in idle)
         missed: dict[str, list[str]] = {}
         for point in points:
             if not counts[point]:
-                told = point.what if kind == "toggle" else f"line {point.line} {point.what}"
+                text = lines[point.line - 1].strip() if point.line <= len(lines) else ""
+                told = point.what if kind == "toggle" else f"line {point.line} {point.what}: {text}"
                 missed.setdefault(point.instance, []).append(told)
         covered = len(points) - sum(map(len, missed.values()))
         percent = round(100 * covered / len(points), 2) if points else None

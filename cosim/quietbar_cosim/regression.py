@@ -98,8 +98,10 @@ def run_bench(design: Design, module: str, folder: Path, seed: int = 1, settings
     log.unlink()
 
 
-def run_bulk(design: Design, jobs: Sequence[Job], patience: int = PATIENCE) -> list[Run]:
+def run_bulk(design: Design, jobs: Sequence[Job], patience: int = PATIENCE, resets: int | None = None) -> list[Run]:
     """Run jobs on the bulk runner, one instance for all of them; see :meth:`quietbar_cosim.bulk.Simulator.run`.
+
+    A reset comes before each of the first ``resets`` jobs, before all by default.
 
     Raises:
         StreamError: a stream broke its rules or nothing moved.
@@ -107,7 +109,7 @@ def run_bulk(design: Design, jobs: Sequence[Job], patience: int = PATIENCE) -> l
     """
     runs = []
     with Simulator(design) as simulator:
-        for job in jobs:
+        for number, job in enumerate(jobs):
             vectors, scenario = job.vectors, job.scenario
             require(
                 scenario.reset_after is None, "scenario.reset_after", scenario.reset_after, "None on the bulk runner"
@@ -121,7 +123,7 @@ def run_bulk(design: Design, jobs: Sequence[Job], patience: int = PATIENCE) -> l
                 output_frame_beats=vectors.output_frame_beats,
                 input_stalls=scenario.input_stalls,
                 output_stalls=scenario.output_stalls,
-                reset=True,
+                reset=resets is None or number < resets,
                 patience=patience,
             )
             runs.append(Run(run.output, run.cycles, time.perf_counter() - clock))

@@ -5,13 +5,15 @@ A cell of the table that no record speaks for says `NOT_RUN`.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 NOT_RUN = "not run"
+EARLIER = "of earlier hardware"
 COLUMNS = ("specified", "linted", "simulated", "random", "covered", "mutants", "proven", "synthesised")
 
 
@@ -35,6 +37,8 @@ class Block:
     proofs: tuple[str, ...] = ()
 
 
+Hardware = Callable[[str], str]
+"""The fingerprint of a part's hardware, by its name."""
 STREAM_PARTS = ("Fork", "Queue", "RegisterSlice", "Resize", "ResultQueue")
 BLOCKS = (
     Block("requantizer", "docs/numerics.md", "Rounding", ("requantizer",), "requantizer", ("requantizer/",)),
@@ -88,17 +92,25 @@ def _json(path: Path, otherwise: Any) -> Any:
         return otherwise
 
 
-def row(block: Block, records: Records, root: Path) -> list[str]:
+def row(block: Block, records: Records, root: Path, hardware: Hardware) -> list[str]:
     """The block's title, and a cell for each of `COLUMNS`."""
     covered = [records.coverage.get(part, {}) for part in block.parts]
     mutants = [records.mutants.get(part, {}) for part in block.parts]
+
+    def of(found: Sequence[Mapping[str, Any]], cell: str) -> str:
+        """The cell, marked where its records are of other hardware than there is now."""
+        if not cell:
+            return cell
+        now = all(record.get("hardware") == hardware(part) for part, record in zip(block.parts, found, strict=True))
+        return cell if now else f"{cell} ({EARLIER})"
+
     cells = (
         _specified(block, root),
-        _linted(covered),
-        _compared(covered, "compared"),
-        _compared(covered, "random"),
-        _covered(covered),
-        _mutants(mutants),
+        of(covered, _linted(covered)),
+        of(covered, _compared(covered, "compared")),
+        of(covered, _compared(covered, "random")),
+        of(covered, _covered(covered)),
+        of(mutants, _mutants(mutants)),
         _proven(block, records),
         _synthesised(records.synthesis.get(block.design, {})),
     )
@@ -144,15 +156,16 @@ def _mutants(records: Sequence[Mapping[str, Any]]) -> str:
         return ""
     equal = sum(bool(mutant["equivalent"]) for mutant in listed)
     caught = sum(any(mutant["found"].values()) for mutant in listed)
-    return f"{caught} of {len(listed) - equal} caught" + (f", {equal} equal" if equal else "")
+    explained = sum(bool(mutant.get("explained")) for mutant in listed)
+    told = f"{caught} of {len(listed) - equal - explained} caught"
+    return told + (f", {equal} equal" if equal else "") + (f", {explained} explained" if explained else "")
 
 
 def _proven(block: Block, records: Records) -> str:
     own = [each for each in records.proofs if str(each.get("name", "")).startswith(block.proofs or ("\0",))]
     if own and all(each.get("holds") for each in own):
         return f"{len(own)} properties"
-    bounded = [records.mutants.get(part, {}).get("sound", {}).get("formal") == "" for part in block.parts]
-    return "stream rules, bounded" if bounded and all(bounded) else ""
+    return ""
 
 
 def _synthesised(result: Mapping[str, Any]) -> str:
@@ -164,22 +177,33 @@ def _synthesised(result: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
-def table(root: Path) -> list[list[str]]:
-    """A row for each block."""
+def table(root: Path, hardware: Hardware | None = None) -> list[list[str]]:
+    """A row for each block; ``hardware`` is that of each part now, by default as it is elaborated here."""
     records = Records.read(root)
-    return [row(block, records, root) for block in BLOCKS]
+    return [row(block, records, root, hardware or hardware_of) for block in BLOCKS]
 
 
-def markdown(root: Path) -> str:
+@functools.cache
+def hardware_of(part: str) -> str:
+    """The fingerprint of a part as it is now."""
+    from quietbar_hw.mutation import fingerprint, sound_text
+
+    from .mutants.subjects import SUBJECTS
+
+    return fingerprint(sound_text(SUBJECTS[part]().component))
+
+
+def markdown(root: Path, hardware: Hardware | None = None) -> str:
     """The table as a document."""
     lines = [
         "# Status of the hardware, block by block",
         "",
         "Made by `quietbar status --write docs/status.md` from what the tools recorded: `quietbar coverage` (linted,",
         "simulated, random, covered), `quietbar mutate`, `quietbar synth` and `quietbar formal`. Results in `build`",
-        "go before those that are committed. Where no record speaks for a cell it says *not run*. What was",
-        "compared is equal to the reference to the bit; *random*: of that, under stalls at random.",
+        f"go before those that are committed. Where no record speaks for a cell it says *{NOT_RUN}*, where the",
+        f"hardware has changed since, *{EARLIER}*. What was compared is equal to the reference to the bit;",
+        "*random*: of that, under stalls at random.",
         "",
     ]
-    cells = [["block", *COLUMNS], ["---"] * (len(COLUMNS) + 1), *table(root)]
+    cells = [["block", *COLUMNS], ["---"] * (len(COLUMNS) + 1), *table(root, hardware)]
     return "\n".join([*lines, *(f"| {' | '.join(each)} |" for each in cells)]) + "\n"

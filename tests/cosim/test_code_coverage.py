@@ -35,7 +35,9 @@ def test_counts_of_several_runs_add_up_and_what_is_missed_is_named(tmp_path):
     assert found["line"] == {"points": 1, "covered": 1, "percent": 100.0, "missed": {}}
     assert found["toggle"]["percent"] == 0.0
     assert found["toggle"]["missed"] == {"top.inner": ["i__valid[2]:0->1"]}
-    assert summary(merge([tmp_path / "a.dat"]), VERILOG)["line"]["missed"] == {"top": ["line 7 if (column 5)"]}
+    assert summary(merge([tmp_path / "a.dat"]), VERILOG)["line"]["missed"] == {
+        "top": ["line 7 if (column 5): if (a) b = 1;"]
+    }
     assert signals(["i[2]:0->1", "i[2]:1->0", "ready:0->1"]) == ["i (2)", "ready (1)"]
 
 

@@ -7,14 +7,20 @@ import signal
 import pytest
 
 from quietbar.cli import main
-from quietbar.contract import QuietbarError
+from quietbar.contract import ConfigurationError, QuietbarError
+from quietbar_cosim.build import design_of
 from quietbar_cosim.mutants import campaign as campaigns
 from quietbar_cosim.mutants.attempts import Attempt, run_attempts
-from quietbar_cosim.mutants.benches import Bench
+from quietbar_cosim.mutants.benches import Bench, Planted, Refusal, refusals, together
 from quietbar_cosim.mutants.campaign import Plan, run_plan
 from quietbar_cosim.mutants.explained import EXPLAINED
 from quietbar_cosim.mutants.kill_table import markdown, rows, unexplained
+from quietbar_cosim.mutants.properties import properties
 from quietbar_cosim.mutants.subjects import SUBJECTS, Subject
+from quietbar_cosim.part_vectors import resize_vectors
+from quietbar_cosim.planting import FAULT
+from quietbar_cosim.vectors import Job
+from quietbar_hw.mutation import find_faults, plant, sound_text
 
 COUNT = 6
 
@@ -101,14 +107,14 @@ def test_a_bench_that_finds_fault_with_the_sound_design_ends_the_campaign(subjec
     def always():
         raise AssertionError("never content")
 
-    monkeypatch.setattr(campaigns, "_build", lambda plan: None)
+    monkeypatch.setattr(campaigns, "_build", lambda plan, bench: None)
     plan = Plan.make("resize", Subject(subject.component, (bench(always),)), 2, 1)
     with pytest.raises(QuietbarError, match="bulk finds fault with the sound design: AssertionError: never content"):
         run_plan(plan, tmp_path, 1, False, lambda line: None)
 
 
 def test_survivors_are_told_until_they_are_explained(subject, tmp_path, monkeypatch):
-    monkeypatch.setattr(campaigns, "_build", lambda plan: None)
+    monkeypatch.setattr(campaigns, "_build", lambda plan, bench: None)
     plan = Plan.make("resize", Subject(subject.component, (bench(lambda: None),)), 2, 3)
     said = []
     facts = run_plan(plan, tmp_path, 1, False, said.append)
@@ -120,6 +126,63 @@ def test_survivors_are_told_until_they_are_explained(subject, tmp_path, monkeypa
         monkeypatch.setitem(EXPLAINED, ("resize", f"{mutant['source']}: {mutant['what']}"), "nobody looks")
     assert unexplained([facts]) == []
     assert "nobody looks." in markdown([facts], "quietbar mutate resize")
+
+
+def test_faults_that_are_always_planted_are_there_or_the_campaign_does_not_begin(subject):
+    part, benches = subject.component, subject.benches
+    chosen = Subject(part, benches, always=lambda fault: fault.kind == "enable")
+    faults = Plan.make("resize", chosen, 1, 1).planted.design.faults
+    assert sum(fault.kind == "enable" for fault in faults) >= len(faults) - 1 > 0
+    gone = Subject(part, benches, always=lambda fault: fault.what == "a line that nobody wrote")
+    with pytest.raises(ConfigurationError, match=r"resize\.always"):
+        Plan.make("resize", gone, 1, 1)
+
+
+def test_mutants_of_other_hardware_have_another_fingerprint(subject):
+    plans = [Plan.make("resize", subject, 1, seed) for seed in (1, 2)]
+    other = SUBJECTS["register_slice"]()
+    assert plans[0].hardware == plans[1].hardware != Plan.make("slice", other, 1, 1).hardware
+
+
+def test_properties_of_the_catalogue_name_themselves_where_a_mutant_breaks_them(monkeypatch):
+    """The register slice of 8 bits; its properties are about one of 2, in which the same line has the same fault."""
+    part = SUBJECTS["register_slice"]().component
+    text = sound_text(part)
+    faults = [
+        fault for fault in find_faults(text) if fault.what in ("or becomes and in a part", "o__valid is not reset")
+    ]
+    planted = Planted(part, plant(text, faults), None)
+    bench = properties("streams/RegisterSlice", "queues/RegisterSlice")
+    reports = []
+    for number in range(len(faults) + 1):
+        monkeypatch.setenv(FAULT, str(number))
+        try:
+            bench.run(planted)
+            reports.append("")
+        except QuietbarError as error:
+            reports.append(str(error))
+    by_fault = dict(zip(["sound", *(fault.kind for fault in faults)], reports, strict=True))
+    assert "queues/RegisterSlice" in by_fault["operator"]
+    assert by_fault["sound"] == by_fault["reset"] == "", "in proofs there is no reset"
+
+
+def test_what_has_to_be_refused_and_is_not_is_told(subject):
+    """The part that regroups streams has no port `error`: it refuses nothing."""
+    vectors = resize_vectors(8, 4, 1, 1)
+    planted = Planted(subject.component, None, design_of(subject.component, "top"))
+    with pytest.raises(QuietbarError, match=r"a bad beat: .* but error has to be 0x4"):
+        refusals([Refusal("a bad beat", (), 4)], Job("good", vectors)).run(planted)
+    refusals([], Job("good", vectors)).run(planted)
+
+
+def test_benches_together_report_what_each_finds():
+    def finds(what):
+        return lambda planted: (_ for _ in ()).throw(QuietbarError(what)) if what else None
+
+    benches = [Bench("formal", what, finds(what), 1, 0) for what in ("one", "", "two")]
+    with pytest.raises(QuietbarError, match="one; two"):
+        together(*benches).run(None)
+    assert together(*benches).compared == 3
 
 
 def test_the_command_refuses_unknown_parts(capsys):

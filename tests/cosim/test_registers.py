@@ -7,9 +7,11 @@ import pytest
 from quietbar.cli import main
 from quietbar.contract.engine import REFERENCE
 from quietbar_cosim.build import design_of
+from quietbar_cosim.planting import planted
 from quietbar_cosim.registers import check_design
 from quietbar_cosim.regression import BenchFailure
 from quietbar_hw.registers import RegisterBank
+from quietbar_hw.registers.axi_lite import AxiLiteSlave
 from quietbar_hw.registers.engine import engine_map
 from quietbar_hw.registers.rdl import read_map
 
@@ -25,6 +27,15 @@ def test_the_verilog_is_what_the_map_says(stall):
 def test_the_engine_s_registers_are_what_their_map_says():
     registers = engine_map(REFERENCE)
     check_design(design_of(RegisterBank(registers), "engine_registers"), registers, windows=False, stall=0.3)
+
+
+def test_a_reset_in_the_middle_of_a_write_forgets_its_data():
+    flags = "have_aw, have_w, have_ar = Signal(), Signal(), Signal()"
+    kept = "have_aw, have_w, have_ar = Signal(), Signal(reset_less=True), Signal()"
+    with planted(AxiLiteSlave, "elaborate", flags, kept):
+        faulty = design_of(RegisterBank(MAP), "sample")
+    with pytest.raises(BenchFailure, match=r"after a reset with the data of a write taken: .*'wready': 0"):
+        check_design(faulty, MAP, names=["reset values"])
 
 
 def test_a_map_that_is_not_the_bank_s_is_found_out():

@@ -5,7 +5,10 @@ import json
 import pytest
 
 from quietbar.cli import main
-from quietbar_cosim.status import BLOCKS, COLUMNS, NOT_RUN, markdown, table
+from quietbar_cosim.status import BLOCKS, COLUMNS, EARLIER, NOT_RUN, hardware_of, markdown, table
+
+NOW = "0123456789abcdef"
+"""The fingerprint of every part's hardware in these tests."""
 
 
 @pytest.fixture
@@ -15,7 +18,7 @@ def root(tmp_path):
 
 
 def cells(root, title):
-    found = next(row for row in table(root) if row[0] == title)
+    found = next(row for row in table(root, lambda part: NOW) if row[0] == title)
     return dict(zip(COLUMNS, found[1:], strict=True))
 
 
@@ -39,6 +42,7 @@ def test_a_record_that_is_not_whole_is_none(root, text):
 
 COVERED = {
     "part": "requantizer",
+    "hardware": NOW,
     "linted": "verilator --lint-only -Wall",
     "benches": [{"name": "bulk", "compared": 4000, "random": 2000, "unit": "bits"}],
     "line": {"points": 10, "percent": 90.0},
@@ -72,7 +76,8 @@ def test_a_block_of_two_parts_needs_both(root):
 
 
 def mutants(*found, equivalent=None):
-    return {"sound": {"bulk": ""}, "mutants": [{"found": each, "equivalent": equivalent} for each in found]}
+    listed = [{"found": each, "equivalent": equivalent} for each in found]
+    return {"hardware": NOW, "sound": {"bulk": ""}, "mutants": listed}
 
 
 def test_mutants_count_once_all_were_run_and_equal_ones_apart(root):
@@ -82,6 +87,22 @@ def test_mutants_count_once_all_were_run_and_equal_ones_apart(root):
     assert cells(root, "requantizer")["mutants"] == "1 of 2 caught"
     record(root, "build/mutants/requantizer.json", mutants({"bulk": ""}, {"bulk": ""}, equivalent=True))
     assert cells(root, "requantizer")["mutants"] == "0 of 0 caught, 2 equal"
+
+
+def test_a_record_of_other_hardware_is_told(root):
+    record(root, "build/coverage/requantizer.json", {**COVERED, "hardware": "another"})
+    record(root, "build/mutants/requantizer.json", mutants({"bulk": "differs"}))
+    found = cells(root, "requantizer")
+    assert found["linted"] == f"yes ({EARLIER})" and found["covered"].endswith(f"({EARLIER})")
+    assert found["mutants"] == "1 of 1 caught"
+    assert hardware_of("resize") != hardware_of("register_slice") and len(hardware_of("resize")) == len(NOW)
+
+
+def test_explained_mutants_count_apart(root):
+    found = mutants({"bulk": "differs"}, {"bulk": ""})
+    found["mutants"][1]["explained"] = "nobody looks"
+    record(root, "build/mutants/requantizer.json", found)
+    assert cells(root, "requantizer")["mutants"] == "1 of 1 caught, 1 explained"
 
 
 def test_proofs_that_fail_prove_nothing(root):

@@ -12,6 +12,8 @@ from quietbar.contract import UINT8, ConfigurationError
 from quietbar_hw.conv import LineBuffer
 from quietbar_hw.formal.equivalence import equivalent
 from quietbar_hw.mutation import KINDS, choose, find_faults, plant, sound_text
+from quietbar_hw.mutation.observing import looks_the_same, ports_of
+from quietbar_hw.registers.axi_lite import AxiLiteSlave
 from quietbar_hw.stream import Resize
 
 
@@ -60,6 +62,25 @@ def test_a_fault_that_changes_nothing_is_proven_equal_and_others_are_not(resize)
     }
     assert found["a part loses the top of its 6 bits"]
     assert not found["and becomes or in i__ready"]
+
+
+def test_a_fault_that_nobody_can_see_is_told_from_one_that_shows():
+    """What an answer says matters only while it is offered: data may stay over a reset, flags may not."""
+    text = sound_text(AxiLiteSlave(2))
+    wanted = {f"s_axil_{name} is not reset" for name in ("rdata", "bresp", "rvalid")}
+    planted = plant(text, [fault for fault in find_faults(text) if fault.what in wanted])
+    seen = {
+        fault.what.split()[0]: not looks_the_same(planted.sound, planted.with_fault(number))
+        for number, fault in enumerate(planted.faults, 1)
+    }
+    assert looks_the_same(planted.sound, planted.with_fault(0))
+    assert seen == {"s_axil_rdata": False, "s_axil_bresp": False, "s_axil_rvalid": True}
+
+
+def test_only_a_module_with_outputs_is_looked_at():
+    with pytest.raises(ConfigurationError, match="outputs to compare"):
+        ports_of("module \\top\n  wire width 2 input 0 \\a\nend\n", "top")
+    assert ports_of("module \\top\n  wire width 2 output 0  \\a\nend\n", "top") == {"a": (2, "output")}
 
 
 class Counting(wiring.Component):

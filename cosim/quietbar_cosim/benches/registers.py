@@ -110,6 +110,88 @@ async def run_checks(design: Any) -> None:
             raise AssertionError(f"{name}: {error}") from None
 
 
+@cocotb.test()
+async def reset_in_mid_transfer(design: Any) -> None:
+    """A reset of one cycle in the middle of every kind of transfer: the port forgets it, and serves the next ones."""
+    settings = json.loads(Path(os.environ["QUIETBAR_REGISTERS"]).read_text())
+    bench = Bench(design)
+    port = Port(bench, settings["port"], RegisterMap.from_dict(settings["map"]).registers[0].address)
+    for what, channels in HELD.items():
+        await bench.reset()
+        for channel in channels:
+            await port.offer(channel)
+        await bench.cycles(4)  # responses come, and nobody takes them
+        await bench.reset(1)
+        await bench.edge
+        found = {signal: port.value(signal) for signal in AFTER_RESET}
+        assert found == AFTER_RESET, f"after a reset with {what}: {found}, must be {AFTER_RESET}"
+        order = await port.answers()
+        assert order == ["b", "r"], f"after a reset with {what}, a write and a read at once: answers {order}"
+
+
+HELD = {
+    "nothing under way": (),
+    "the address of a write taken": ("aw",),
+    "the data of a write taken": ("w",),
+    "a write that waits for its answer to be taken, and one behind it": ("aw", "w", "aw", "w"),
+    "a read that waits for its answer to be taken, and one behind it": ("ar", "ar"),
+    "the answer to a write left": ("aw", "w"),
+    "the answer to a read left": ("ar",),
+}
+"""What is taken before a reset: the channels that offer something, one after the other, while no answer is taken."""
+AFTER_RESET = {"awready": 1, "wready": 1, "arready": 1, "bvalid": 0, "rvalid": 0}
+
+
+class Port:
+    """The port's wires, driven one by one."""
+
+    def __init__(self, bench: Bench, name: str, address: int) -> None:
+        self.bench, self.name = bench, name
+        for signal in ("awvalid", "wvalid", "arvalid", "bready", "rready", "awprot", "arprot", "wstrb"):
+            self._wire(signal).value = 0
+        for signal, value in (("awaddr", address), ("araddr", address), ("wdata", 0)):
+            self._wire(signal).value = value
+
+    def _wire(self, signal: str) -> Any:
+        return getattr(self.bench.design, f"{self.name}_{signal}")
+
+    def value(self, signal: str) -> int:
+        """What the port drives."""
+        return int(self._wire(signal).value)
+
+    async def offer(self, channel: str) -> None:
+        """Offer something until it is taken."""
+        self._wire(f"{channel}valid").value = 1
+        await self._until(f"{channel}ready")
+        self._wire(f"{channel}valid").value = 0
+
+    async def answers(self) -> list[str]:
+        """A write and a read offered in the same cycle: the channels of their answers, in order, the write's first."""
+        for signal in ("awvalid", "wvalid", "arvalid", "bready", "rready"):
+            self._wire(signal).value = 1
+        await self.bench.edge
+        for signal in ("awvalid", "wvalid", "arvalid"):
+            self._wire(signal).value = 0
+        seen = []
+        for _ in range(PATIENCE):
+            await self.bench.edge
+            seen += [channel for channel in ("b", "r") if self.value(f"{channel}valid")]
+            if len(seen) == 2:
+                break
+        await self.bench.cycles(4)
+        seen += [channel for channel in ("b", "r") if self.value(f"{channel}valid")]
+        for signal in ("bready", "rready"):
+            self._wire(signal).value = 0
+        return seen
+
+    async def _until(self, signal: str) -> None:
+        for _ in range(PATIENCE):
+            await self.bench.edge
+            if self.value(signal):
+                return
+        raise RegisterMismatch(f"{signal} stays low for {PATIENCE} cycles")
+
+
 async def run_check(bench: Bench, channels: Channels, check: Any) -> None:
     """Do what one check asks for."""
     answer = None

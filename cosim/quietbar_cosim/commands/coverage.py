@@ -24,7 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from quietbar.contract.errors import require_choice
     from quietbar.experiment.results import text_table
     from quietbar.files import write_atomically
-    from quietbar_cosim.mutants.covering import HEADER, TIERS, cover, markdown, row
+    from quietbar_cosim.mutants.covering import HEADER, TIERS, compact, cover, markdown, row
     from quietbar_cosim.mutants.subjects import SUBJECTS
 
     for name in arguments.part:
@@ -39,6 +39,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.write:
         words = [*(f"--tier {tier}" for tier in arguments.tier or ()), *arguments.part]
         command = " ".join(["quietbar coverage", *words])
-        write_atomically(arguments.write / "coverage.json", json.dumps({"command": command, "parts": records}) + "\n")
+        told = {"command": command, "parts": [compact(record) for record in records]}
+        write_atomically(arguments.write / "coverage.json", json.dumps(told, indent=1) + "\n")
         write_atomically(arguments.write / "coverage.md", markdown(records, command))
     return 0

@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=6, help="mutants of each part (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of faults (%(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (%(default)s)")
-    parser.add_argument("--every-bench", action="store_true", help="go on with a mutant that a bench has caught")
+    parser.add_argument(
+        "--every-bench", action="store_true", help="run cocotb's benches on mutants that are caught, too"
+    )
     parser.add_argument("--folder", type=Path, default=Path("build/mutants"), help="what was found (%(default)s)")
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="write mutants.json and mutants.md there too")
 
@@ -40,7 +42,7 @@ def execute(arguments: argparse.Namespace) -> int:
     require_integer("--count", arguments.count, 1, 1000)
     require_integer("--jobs", arguments.jobs, 1, 256)
     check_seed(arguments.seed, "--seed")
-    os.nice(10)
+    os.nice(max(0, 10 - os.nice(0)))
     campaign = []
     for name in arguments.part or SUBJECTS:
         plan = Plan.make(name, SUBJECTS[name](), arguments.count, arguments.seed)

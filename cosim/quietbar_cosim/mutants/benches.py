@@ -14,11 +14,13 @@ from quietbar_hw.mutation.proving import prove_planted
 from quietbar_hw.verilog import from_rtlil
 
 from ..build import Design
+from ..bulk import Simulator
 from ..mismatch import MismatchError
 from ..planting import chosen_fault
 from ..regression import run_bulk, run_cocotb
 from ..replay import Case
-from ..vectors import Job, Run
+from ..rules import StreamError
+from ..vectors import Beats, Job, Run
 
 PATIENCE = 20_000
 """Cycles without a transfer after which a mutant in the bulk runner has stopped."""
@@ -59,8 +61,11 @@ def planted_part(component: Any, design: PlantedDesign) -> Planted:
     return Planted(component, design, Design("top", from_rtlil(design.text, "top")))
 
 
-def bulk(jobs: Sequence[Job], cycles: int = 0) -> Bench:
-    """All jobs but those with a reset in between, in the bulk runner; the first takes at most ``cycles``, if given."""
+def bulk(jobs: Sequence[Job], cycles: int = 0, again: bool = True) -> Bench:
+    """All jobs but those with a reset in between, in the bulk runner; the first takes at most ``cycles``, if given.
+
+    With ``again`` the last goes through once more without a reset before it: configured anew after traffic.
+    """
     chosen = [job for job in jobs if job.scenario.reset_after is None]
 
     def run(planted: Planted) -> None:
@@ -68,8 +73,70 @@ def bulk(jobs: Sequence[Job], cycles: int = 0) -> Bench:
             _compare(planted.verilog, job, found)
             if cycles and job is chosen[0] and found.cycles > cycles:
                 raise QuietbarError(f"{job.name}, {job.scenario.name}: takes {found.cycles} cycles, at most {cycles}")
+        twice = [chosen[-1]] * 2 if again else []
+        for job, found in zip(twice, run_bulk(planted.verilog, twice, PATIENCE, resets=1), strict=True):
+            _compare(planted.verilog, job, found)
 
-    return Bench("bulk", f"{_identity(chosen)} {cycles}", run, *_bits(chosen))
+    return Bench("bulk", f"{_identity(chosen)} {cycles} {again}", run, *_bits(chosen))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that a part has to refuse.
+
+    Attributes:
+        name: what is wrong.
+        configuration: frames, all of which are sent.
+        error: bits of the port ``error`` that have to come.
+        inputs: beats behind the configuration, in frames of ``frame_beats``.
+    """
+
+    name: str
+    configuration: tuple[tuple[int, ...], ...]
+    error: int
+    inputs: Beats | None = None
+    frame_beats: int = 1
+
+
+def refusals(cases: Sequence[Refusal], good: Job) -> Bench:
+    """Each case raises its error and no other, after a reset; the good job goes through after another."""
+
+    def run(planted: Planted) -> None:
+        for case in cases:
+            with Simulator(planted.verilog) as simulator:
+                beats, frame = case.inputs, case.frame_beats
+                try:
+                    simulator.run(case.configuration, beats, frame_beats=frame, output_beats=1, patience=100)
+                except StreamError as error:
+                    told = f"is {case.error:#x}:"
+                    if error.signal == "error" and error.what.startswith(told):
+                        continue
+                    raise QuietbarError(f"{case.name}: {error}, but error has to be {case.error:#x}") from None
+                raise QuietbarError(f"{case.name}: is not refused")
+        _compare(planted.verilog, good, run_bulk(planted.verilog, [good], PATIENCE)[0])
+
+    told = [(case.name, case.configuration, case.error, case.frame_beats) for case in cases]
+    identity = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    return Bench("bulk", f"refusals {identity}", run)
+
+
+def together(*benches: Bench) -> Bench:
+    """Several benches of one name as one: all are run, and all that they report is reported."""
+    (name,) = {bench.name for bench in benches}
+    (unit,) = {bench.unit for bench in benches}
+
+    def run(planted: Planted) -> None:
+        reports = []
+        for bench in benches:
+            try:
+                bench.run(planted)
+            except QuietbarError as error:
+                reports.append(" ".join(str(error).splitlines()[0].split()))
+        if reports:
+            raise QuietbarError("; ".join(reports))
+
+    compared, random = (sum(getattr(bench, what) for bench in benches) for what in ("compared", "random"))
+    return Bench(name, " ".join(bench.identity for bench in benches), run, compared, random, unit)
 
 
 def cocotb(jobs: Sequence[Job]) -> Bench:
@@ -88,7 +155,7 @@ def proof(harness: Callable[[Any], Any], method: Method, depth: int) -> Bench:
     def run(planted: Planted) -> None:
         verdict = prove_planted(harness, planted.component, planted.design.with_fault(chosen_fault()), method, depth)
         if not verdict.holds:
-            raise QuietbarError(f"an assertion fails within {verdict.depth} cycles")
+            raise QuietbarError(f"{name}: an assertion fails within {verdict.depth} cycles")
 
     name = getattr(harness, "__name__", repr(harness))
     return Bench("formal", f"{name} {method} {depth}", run)

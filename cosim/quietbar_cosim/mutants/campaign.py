@@ -9,20 +9,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from quietbar.contract import QuietbarError
+from quietbar.contract import QuietbarError, derive_seed, require
 from quietbar.files import write_atomically
 from quietbar_hw.formal.equivalence import equivalent
-from quietbar_hw.mutation import PlantedDesign, choose, find_faults, plant, sound_text
+from quietbar_hw.mutation import PlantedDesign, choose, find_faults, fingerprint, plant, sound_text
+from quietbar_hw.mutation.observing import looks_the_same
 
 from ..build import cocotb_program, shared_library
 from .attempts import Attempt, run_attempts
-from .benches import Planted, planted_part
+from .benches import Bench, Planted, planted_part
+from .explained import reason
 from .subjects import Subject
 
 Say = Callable[[str], None]
 
-WHOLE = 600_000
+WHOLE = 250_000
 """Characters of RTLIL up to which a design is also compared as a whole, where a module has what surrounds it."""
+
+
+SLOWEST = "cocotb"
+REGISTERS = "equal to the sound design, register by register, proven by Yosys"
+PORTS = "equal to the sound design at all ports, wherever a valid says that they mean something, proven by ABC"
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,25 @@ class Plan:
 
     @classmethod
     def make(cls, name: str, subject: Subject, count: int, seed: int) -> Plan:
-        """``count`` faults of the subject's modules, chosen by ``seed``."""
+        """``count`` faults of the subject's modules, chosen by ``seed`` and its name, and those that it always has.
+
+        Raises:
+            ConfigurationError: none of those is in the hardware any more.
+        """
         text = sound_text(subject.component)
-        faults = choose(find_faults(text, subject.takes), count, seed)
-        return cls(name, subject, planted_part(subject.component, plant(text, faults)))
+        faults = find_faults(text, subject.takes)
+        chosen = {fault.line: fault for fault in choose(faults, count, derive_seed(seed, name))}
+        if subject.always is not None:
+            always = [fault for fault in faults if subject.always(fault)]
+            require(bool(always), f"{name}.always", "no fault of the hardware", "one at least")
+            chosen |= {fault.line: fault for fault in always}
+        planted = plant(text, [chosen[line] for line in sorted(chosen)])
+        return cls(name, subject, planted_part(subject.component, planted))
+
+    @property
+    def hardware(self) -> str:
+        """Of the sound design, see :func:`quietbar_hw.mutation.fingerprint`."""
+        return fingerprint(self.planted.design.sound)
 
     @property
     def key(self) -> str:
@@ -62,6 +84,7 @@ class Record:
         self.facts: dict[str, Any] = {
             "subject": plan.name,
             "key": plan.key,
+            "hardware": plan.hardware,
             "benches": [bench.name for bench in plan.subject.benches],
             "sound": {},
             "mutants": [
@@ -95,16 +118,13 @@ def run_plan(plan: Plan, folder: Path, jobs: int, first: bool, say: Say) -> dict
         plan: to run.
         folder: of the record.
         jobs: processes at a time.
-        first: go no further with a mutant once a bench has caught it.
+        first: run no cocotb bench, which takes the longest, on a mutant that another bench has caught.
         say: told each mutant that is caught, and each that is left.
 
     Raises:
         QuietbarError: a bench finds fault with the sound design, or could not be run.
     """
     record, benches = Record(plan, folder), plan.subject.benches
-    names = [bench.name for bench in benches]
-    if any(name not in record.found(0) for name in names):
-        _build(plan)
     mutants = range(1, len(plan.planted.design.faults) + 1)
 
     def carry_out(attempts: Iterator[Attempt]) -> None:
@@ -118,37 +138,41 @@ def run_plan(plan: Plan, folder: Path, jobs: int, first: bool, say: Say) -> dict
                 fault = plan.planted.design.faults[attempt.number - 1]
                 say(f"{plan.name} {attempt.number}: {fault.name}\n    {name}: {outcome.report[:160]}")
 
-    carry_out(Attempt(0, bench, plan.planted) for bench in benches if bench.name not in record.found(0))
-    for bench in benches:
-        carry_out(
-            Attempt(number, bench, plan.planted)
-            for number in mutants
-            if bench.name not in record.found(number) and not (first and any(record.found(number).values()))
-        )
+    for bench in sorted(benches, key=lambda bench: bench.name == SLOWEST):
+        skipped = {
+            number for number in mutants if first and bench.name == SLOWEST and any(record.found(number).values())
+        }
+        left = [number for number in mutants if number not in skipped and bench.name not in record.found(number)]
+        if left:
+            _build(plan, bench)
+            if bench.name not in record.found(0):
+                carry_out(iter([Attempt(0, bench, plan.planted)]))
+            carry_out(Attempt(number, bench, plan.planted) for number in left)
     for number in mutants:
         mutant = record.facts["mutants"][number - 1]
         if not any(mutant["found"].values()):
             if mutant["equivalent"] is None:
-                mutant["equivalent"] = is_equal(plan.planted.design, number)
+                mutant["equivalent"] = proven_equal(plan.planted.design, number)
                 record.save()
-            verdict = "equal to the sound design" if mutant["equivalent"] else "SURVIVES"
+            mutant["explained"] = "" if mutant["equivalent"] else reason(plan.name, mutant)
+            verdict = mutant["equivalent"] or mutant["explained"] or "SURVIVES"
             say(f"{plan.name} {number}: {mutant['name']}\n    {verdict}")
     record.save()
     return record.facts
 
 
-def is_equal(design: PlantedDesign, number: int) -> bool:
-    """Whether a mutant is proven equal to the sound design: its module, or a small design as a whole."""
+def proven_equal(design: PlantedDesign, number: int) -> str:
+    """How a mutant is proven equal to the sound design, its module or a small design as a whole; empty if it is not."""
     mutant, module = design.with_fault(number), design.faults[number - 1].module
-    if equivalent(design.sound, mutant, module):
-        return True
-    return module != "top" and len(design.sound) < WHOLE and equivalent(design.sound, mutant)
+    within = [module, *(["top"] if module != "top" and len(design.sound) < WHOLE else [])]
+    if any(equivalent(design.sound, mutant, name) for name in within):
+        return REGISTERS
+    return PORTS if any(looks_the_same(design.sound, mutant, name) for name in within) else ""
 
 
-def _build(plan: Plan) -> None:
-    """The simulators, before processes are forked that all would build them."""
-    names = {bench.name for bench in plan.subject.benches}
-    if "bulk" in names:
+def _build(plan: Plan, bench: Bench) -> None:
+    """The simulator of a bench, before processes are forked that all would build it."""
+    if bench.name == "bulk":
         shared_library(plan.planted.verilog)
-    if "cocotb" in names:
+    if bench.name == "cocotb":
         cocotb_program(plan.planted.verilog)

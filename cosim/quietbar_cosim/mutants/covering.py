@@ -13,7 +13,7 @@ from typing import Any
 
 from quietbar import toolchain
 from quietbar.files import write_atomically
-from quietbar_hw.mutation import PlantedDesign
+from quietbar_hw.mutation import PlantedDesign, fingerprint, sound_text
 from quietbar_hw.verilog import lint, write_verilog
 
 from ..build import COVERAGE, design_of
@@ -23,6 +23,7 @@ from ..engine_coverage import REQUIRED
 from .benches import Bench, Planted
 from .engine_benches import FUNCTIONAL
 from .subjects import Subject
+from .waived import waiver
 
 TIERS = ("bulk", "cocotb")
 NAMED = 12
@@ -56,6 +57,7 @@ def cover(name: str, subject: Subject, folder: Path, tiers: Sequence[str] = TIER
     record = {
         "part": name,
         "key": key,
+        "hardware": fingerprint(sound_text(subject.component)),
         "verilator": version,
         "linted": "verilator --lint-only -Wall, yosys check -assert",
         "benches": [_compared(bench) for bench in benches],
@@ -91,11 +93,41 @@ def _functional(hits: Sequence[tuple[str, str, int]]) -> dict[str, Any]:
     return {"bins": required, "hit": required - len(missing), "missing": missing}
 
 
+def compact(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record without the bits of the toggles that were missed: signals, with how many; lines with their excuses."""
+    lines, toggles = dict(record["line"]), dict(record["toggle"])
+    lines["missed"] = {
+        instance: {told: excuse(record["part"], instance, told) for told in missed}
+        for instance, missed in lines["missed"].items()
+    }
+    toggles["missed"] = {instance: signals(missed) for instance, missed in toggles["missed"].items()}
+    return {**record, "line": lines, "toggle": toggles}
+
+
+def excuse(part: str, instance: str, told: str) -> str:
+    """Why a line that was missed cannot be reached; empty where no reason is known."""
+    found = waiver(part, f"{instance}: {told.partition(': ')[2]}")
+    return "" if found is None else found.reason
+
+
+def open_lines(record: Mapping[str, Any]) -> list[str]:
+    """Lines that were missed without an excuse."""
+    return [
+        f"{instance}: {told}"
+        for instance, missed in record["line"]["missed"].items()
+        for told in missed
+        if not excuse(record["part"], instance, told)
+    ]
+
+
 def row(record: Mapping[str, Any]) -> list[str]:
     """Part, benches, lines, toggles and bins in percent."""
     functional = record["functional"]
     bins = f"{functional['hit']} of {functional['bins']}" if functional else ""
     numbers = [f"{record[kind]['percent']} % of {record[kind]['points']:,}" for kind in KINDS]
+    missed = record["line"]["points"] - record["line"]["covered"]
+    if missed:
+        numbers[0] += f"; {missed - len(open_lines(record))} of {missed} excused"
     benches = ", ".join(f"{each['name']} ({each['compared']:,} {each['unit']})" for each in record["benches"])
     return [record["part"], benches, *numbers, bins]
 
@@ -111,7 +143,9 @@ def markdown(records: Sequence[Mapping[str, Any]], command: str) -> str:
     for record in records:
         lines += [f"### {record['part']}", ""]
         for instance, missed in record["line"]["missed"].items():
-            lines.append(f"- lines of `{instance}`: {'; '.join(missed[:NAMED])}{_more(len(missed))}")
+            for told in missed:
+                why = excuse(record["part"], instance, told) or "NOT EXCUSED"
+                lines.append(f"- `{instance}`, {told}: {why}.")
         for instance, missed in record["toggle"]["missed"].items():
             named = signals(missed)
             listed = ", ".join(f"`{name}`" for name in named[:NAMED])

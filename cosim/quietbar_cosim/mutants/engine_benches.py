@@ -122,8 +122,9 @@ def register_checks(registers: RegisterMap, seed: int) -> Bench:
     """Everything that the map says of each register, under cocotb, channels pausing."""
 
     def run(planted: Planted) -> None:
+        check_design(planted.verilog, registers, names=["reset values"], seed=seed)  # and resets in mid-transfer
         for stall in (0.0, 0.5):
             check_design(planted.verilog, registers, stall=stall, seed=seed)
 
     count = len(checks(registers, seed))
-    return Bench("cocotb", f"checks and windows {registers} {seed}", run, 2 * count, count, "checks")
+    return Bench("cocotb", f"resets, checks and windows {registers} {seed}", run, 2 * count, count, "checks")

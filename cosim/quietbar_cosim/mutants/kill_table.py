@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,8 +58,8 @@ def markdown(campaign: Sequence[Facts], command: str) -> str:
         "# Mutants and what caught them",
         "",
         f"Made by `{command}`.",
-        "*by* a bench: mutants that it caught, of those that it was run on. *equal*: Yosys proves the mutant equal to",
-        "the sound design. *explained*: see below.",
+        "*by* a bench: mutants that it caught, of those that it was run on; cocotb on those that nothing else caught.",
+        "*equal*: proven equal to the sound design, see below. *explained*: why no run can show it, see below.",
         "",
         *_table(HEADER, rows(campaign)),
         "",
@@ -69,7 +70,7 @@ def markdown(campaign: Sequence[Facts], command: str) -> str:
         for mutant in facts["mutants"]:
             if not caught(mutant):
                 why = reason(facts["subject"], mutant) or "UNEXPLAINED"
-                verdict = "equal to the sound design, proven by Yosys" if mutant["equivalent"] else why
+                verdict = mutant["equivalent"] or why
                 lines.append(f"- {facts['subject']}: {mutant['name']}: {verdict}.")
     lines += ["", "## Every mutant", "", *_table(["part", "mutant", "caught by"], _every(campaign))]
     return "\n".join(lines) + "\n"
@@ -79,9 +80,17 @@ def _every(campaign: Sequence[Facts]) -> list[list[str]]:
     found = []
     for facts in campaign:
         for mutant in facts["mutants"]:
-            by = [name for name, report in mutant["found"].items() if report]
+            by = [_caught_by(name, report) for name, report in mutant["found"].items() if report]
             found.append([facts["subject"], mutant["name"], ", ".join(by) or "none"])
     return found
+
+
+def _caught_by(bench: str, report: str) -> str:
+    """The bench; and of proofs the properties that the mutant breaks, which their report names."""
+    if bench != "formal":
+        return bench
+    named = re.sub(r": an assertion fails within \d+ cycles", "", report.partition(": ")[2])
+    return ", ".join(f"`{name}`" for name in re.split(r"[;,] (?!shift)", named))
 
 
 def _table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:

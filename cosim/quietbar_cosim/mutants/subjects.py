@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from quietbar.contract import UINT8, WEIGHT_LIMIT, BlockConfig, CrossbarConfig, IntegerFormat, derive_seed
 from quietbar.contract.engine import EngineConfig
@@ -22,6 +23,7 @@ from quietbar_hw.crossbar.top import AxiCrossbar
 from quietbar_hw.denoiser import AxiDenoiser
 from quietbar_hw.engine.top import AxiEngine
 from quietbar_hw.gaussian import AxiGaussianSource
+from quietbar_hw.mutation import Fault
 from quietbar_hw.register_slice import RegisterSlice
 from quietbar_hw.registers import RegisterBank
 from quietbar_hw.registers.engine import engine_map
@@ -32,12 +34,16 @@ from ..crossbars import crossbar_vectors
 from ..gaussian import source_vectors
 from ..part_vectors import core_vectors, requantizer_vectors, resize_vectors, window_vectors
 from ..parts import CorePart, RequantizerPart, StreamPart
-from ..vectors import Vectors, jobs, scenarios
-from .benches import Bench, bulk, cocotb, proof
+from ..vectors import Job, Scenario, Vectors, jobs, scenarios
+from .benches import Bench, bulk, cocotb, proof, refusals, together
 from .engine_benches import engine_frames, engine_session, register_checks, register_reads
 from .harnesses import KeepsOrder, KeepsRules
+from .properties import properties
+from .refusing import denoiser_refusals, descriptors, source_refusals, tile_refusals
 
 SEED = 11
+REQUANTIZER = "requantizer/24 to 8 unsigned"
+"""The property of requantizers inside other parts."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,13 @@ class Subject:
         component: the part, its ports plain signals.
         benches: in the order in which they are run.
         inside: modules that get faults, by the beginnings of their names; all by default.
+        always: which faults are planted whatever the choice, such as those that benches once missed; none by default.
     """
 
     component: Any
     benches: tuple[Bench, ...]
     inside: tuple[str, ...] = ("top",)
+    always: Callable[[Fault], bool] | None = None
 
     def takes(self, module: str) -> bool:
         """Whether a module gets faults."""
@@ -63,13 +71,13 @@ FILLING = 24
 """Cycles until a part gives its first result, and more: what a part of one beat a cycle may take beyond its beats."""
 
 
-def both_tiers(vectors: Vectors, output_beats: int, cycles: int = 0) -> tuple[Bench, Bench]:
+def both_tiers(vectors: Vectors, output_beats: int, cycles: int = 0, again: bool = True) -> tuple[Bench, Bench]:
     """The vectors in every scenario, in either tier; a reset comes after half of ``output_beats``.
 
-    ``cycles`` bounds those without stalls, if given.
+    ``cycles`` bounds those without stalls, if given; ``again`` is whether vectors may follow others without a reset.
     """
     listed = jobs("mutant", vectors, scenarios(SEED, output_beats))
-    return bulk(listed, cycles), cocotb(listed)
+    return bulk(listed, cycles, again), cocotb(listed)
 
 
 def beats_a_cycle(vectors: Vectors) -> int:
@@ -81,7 +89,9 @@ def requantizer() -> Subject:
     """The requantiser behind a queue."""
     accumulator = IntegerFormat(26, signed=True)
     vectors = requantizer_vectors(accumulator, UINT8, 600, SEED)
-    return Subject(RequantizerPart(accumulator, UINT8), both_tiers(vectors, 200, beats_a_cycle(vectors)))
+    proofs = properties(REQUANTIZER, "queues/ResultQueue")
+    tiers = both_tiers(vectors, 200, beats_a_cycle(vectors))
+    return Subject(RequantizerPart(accumulator, UINT8), (*tiers, proofs))
 
 
 def line_buffer() -> Subject:
@@ -89,21 +99,24 @@ def line_buffer() -> Subject:
     frames = np.random.default_rng(SEED).integers(1, 256, (8, 2, 4, 3)).astype(np.uint8)
     vectors = window_vectors(frames, 1)
     tiers = both_tiers(vectors, len(vectors.expected) // len(frames), beats_a_cycle(vectors))
-    benches = *tiers, proof(KeepsRules, "bounded", 12)
+    named = properties("windows/1 x 2", "streams/conv LineBuffer", "queues/ResultQueue")
+    benches = *tiers, together(proof(KeepsRules, "bounded", 12), named)
     return Subject(StreamPart(LineBuffer(4, 3, 2, 1, UINT8)), benches)
 
 
 def register_slice() -> Subject:
     """The register slice of streams."""
     vectors = resize_vectors(400, 1, 1, SEED)
-    benches = *both_tiers(vectors, 100, beats_a_cycle(vectors)), proof(KeepsOrder, "bounded", 10)
+    named = properties("streams/RegisterSlice", "queues/RegisterSlice")
+    benches = *both_tiers(vectors, 100, beats_a_cycle(vectors)), together(proof(KeepsOrder, "bounded", 10), named)
     return Subject(StreamPart(RegisterSlice(8)), benches)
 
 
 def resize() -> Subject:
     """Elements of a stream regrouped, four to one."""
     vectors = resize_vectors(200, 4, 1, SEED)
-    benches = *both_tiers(vectors, 100, beats_a_cycle(vectors)), proof(KeepsRules, "bounded", 10)
+    named = properties("streams/Resize")
+    benches = *both_tiers(vectors, 100, beats_a_cycle(vectors)), together(proof(KeepsRules, "bounded", 10), named)
     return Subject(StreamPart(Resize(8, 4, 1)), benches)
 
 
@@ -111,7 +124,9 @@ def _core(config: BlockConfig, folding: StageFolding) -> Subject:
     frames = np.random.default_rng(SEED).integers(0, 256, (6, config.hidden, config.height, config.width))
     frames[0], frames[1], frames[2] = 0, 255, np.where(frames[2] > 127, 255, 0)
     vectors = core_vectors(config, folding, random_parameters(config, SEED), frames.astype(np.uint8))
-    return Subject(CorePart(config, folding), both_tiers(vectors, len(vectors.expected) // len(frames)))
+    tiers = both_tiers(vectors, len(vectors.expected) // len(frames))
+    proofs = properties("streams/conv MatrixVectorUnit", "windows/1 x 2", "queues/ResultQueue", REQUANTIZER)
+    return Subject(CorePart(config, folding), (*tiers, proofs))
 
 
 def core_dense() -> Subject:
@@ -131,12 +146,20 @@ def denoiser() -> Subject:
     vectors = block_vectors(random_parameters(config, SEED), frames, folding.lanes, SEED)
     names = ("configuration", "block.subtract", "block.fork", "block.heads", "block.mean", "block.reduce")
     inside = tuple(f"top.{name}" for name in names)
-    return Subject(AxiDenoiser(config, folding), both_tiers(vectors, vectors.output_frame_beats), inside)
+    tier, other = both_tiers(vectors, vectors.output_frame_beats)
+    refused = refusals(denoiser_refusals(vectors), Job("mutant", vectors))
+    proofs = properties("streams/denoiser Subtract", "streams/conv MatrixVectorUnit", "queues/Fork", REQUANTIZER)
+    return Subject(AxiDenoiser(config, folding), (together(tier, refused), other, proofs), inside)
 
 
 def _source(kind: str) -> Subject:
     config = SourceConfig(kind, 2)  # type: ignore[arg-type]
-    return Subject(AxiGaussianSource(config), both_tiers(source_vectors(config, SEED, 3000), 500))
+    vectors = source_vectors(config, SEED, 3000)
+    tier, other = both_tiers(vectors, 500, again=False)
+    refused = refusals(source_refusals(config, SEED), Job("mutant", vectors))
+    core = "GaussianSource" if kind == "box-muller" else "InverseCdfSource"
+    proofs = properties(f"streams/gaussian {core}", "queues/RegisterSlice", "queues/Queue")
+    return Subject(AxiGaussianSource(config), (together(tier, refused), other, proofs))
 
 
 def box_muller() -> Subject:
@@ -149,25 +172,47 @@ def inverse_cdf() -> Subject:
     return _source("inverse-cdf")
 
 
-def crossbar() -> Subject:
-    """A crossbar tile: programming, column sums, read noise, converter."""
-    config, folding = CrossbarConfig(6, 4, dac_bits=4, adc_bits=5), CrossbarFolding(2, 2, 2, 2)
-    source = torch.Generator().manual_seed(SEED)
-    weights = torch.randint(-WEIGHT_LIMIT, WEIGHT_LIMIT + 1, (config.rows, config.columns), generator=source)
-    full_scale = config.source.high * 127 * 16 * config.rows**0.5
+def _tile(config: CrossbarConfig, weights: Tensor, full_scale: float, read_noise: float, source: Any) -> Tiles:
     converter = design_converter(
         config,
         full_scale,
         gain=1 + 0.1 * torch.randn(config.columns, generator=source),
         offset=0.05 * full_scale * torch.randn(config.columns, generator=source),
-        read_noise=0.03 * full_scale,
+        read_noise=read_noise * full_scale,
     )
-    tile = Tiles(config, weights, converter, derive_seed(SEED, "programming"), derive_seed(SEED, "reading"))
+    return Tiles(config, weights, converter, derive_seed(SEED, "programming"), derive_seed(SEED, "reading"))
+
+
+def crossbar() -> Subject:
+    """A crossbar tile: programming, column sums, read noise, converter; and with weights of 0, read to the last bit."""
+    config, folding = CrossbarConfig(6, 4, dac_bits=4, adc_bits=5), CrossbarFolding(2, 2, 2, 2)
+    source = torch.Generator().manual_seed(SEED)
+    weights = torch.randint(-WEIGHT_LIMIT, WEIGHT_LIMIT + 1, (config.rows, config.columns), generator=source)
+    tile = _tile(config, weights, config.source.high * 127 * 16 * config.rows**0.5, 0.03, source)
     codes = torch.randint(config.source.low, config.source.high + 1, (64, config.rows), generator=source)
     vectors = crossbar_vectors(tile, codes, folding, frame_vectors=8)
+
+    # Of weights 0 half the conductances are noise cut off at 0; a code is a few of their steps.
+    still = _tile(config, torch.zeros_like(weights), 16.0, 0.0, source)
+    single = torch.eye(config.rows, dtype=codes.dtype).repeat(8, 1)
+    exact = crossbar_vectors(still, single, folding, frame_vectors=8)
     inside = ("column_sum", "configuration", "replay", "placer", "programmer", "converter")
-    benches = both_tiers(vectors, vectors.output_frame_beats)
-    return Subject(AxiCrossbar(config, folding), benches, tuple(f"top.tile.{name}" for name in inside))
+    tier, other = both_tiers(vectors, vectors.output_frame_beats)
+    refused = refusals(tile_refusals(vectors), Job("mutant", vectors))
+    named = ("Configuration", "ColumnSum", "Converter", "Replay")
+    proofs = properties(*(f"streams/crossbar {name}" for name in named), REQUANTIZER)
+    first = together(tier, bulk(jobs("weights of 0", exact, [Scenario()])), refused)
+
+    def once_missed(fault: Fault) -> bool:
+        return (fault.module.removeprefix("top.tile."), fault.what) in {
+            ("programmer", "value is set to 1 instead of 0"),
+            ("converter", "and becomes or in vector_taken"),
+            ("configuration", "the condition of error is inverted"),
+            ("column_sum", "$signal$22 is not reset"),
+        }
+
+    within = tuple(f"top.tile.{name}" for name in inside)
+    return Subject(AxiCrossbar(config, folding), (first, other, proofs), within, once_missed)
 
 
 ENGINE = EngineConfig(
@@ -180,24 +225,38 @@ def register_bank() -> Subject:
     """The registers of an engine behind their AXI4-Lite port; its memory may be read, which takes several cycles."""
     registers = engine_map(ENGINE)
     registers = replace(registers, windows=tuple(replace(window, access="rw") for window in registers.windows))
-    return Subject(RegisterBank(registers), (register_reads(registers), register_checks(registers, SEED)))
+    proofs = properties("axi4-lite/AxiLiteSlave", "registers/every kind of field")
+    benches = register_reads(registers), register_checks(registers, SEED), proofs
+
+    def of_the_port(fault: Fault) -> bool:
+        left_out = fault.kind == "reset" and fault.what.endswith("is not reset")
+        captured = fault.what in ("ar changes in every cycle", "aw changes in every cycle")
+        return fault.module == "top.port" and (left_out or captured)
+
+    return Subject(RegisterBank(registers), benches, always=of_the_port)
 
 
 def engine_framing() -> Subject:
     """The engine: framing of its streams, writer of its memory, descriptors, registers."""
     names = ("core.framing", "core.writer", "core.table", "registers")
-    return _engine(tuple(f"top.{name}" for name in names))
+    proofs = properties("engine/frames leave whole", "engine/writes are answered", "streams/engine Framing")
+
+    def of_descriptors(fault: Fault) -> bool:
+        return fault.module == "top.core.table" and fault.what == "fits is set to 1 instead of 0"
+
+    return _engine(tuple(f"top.{name}" for name in names), proofs, of_descriptors)
 
 
 def engine_datapath() -> Subject:
     """The engine: its three stages, their memories, scales and queues."""
     names = ("core.reduce", "core.spatial", "core.heads")
-    return _engine(tuple(f"top.{name}" for name in names))
+    proofs = properties("streams/engine Reduce", "streams/engine Spatial", "streams/engine Heads", REQUANTIZER)
+    return _engine(tuple(f"top.{name}" for name in names), proofs)
 
 
-def _engine(inside: tuple[str, ...]) -> Subject:
-    benches = engine_frames(ENGINE, SEED), engine_session(ENGINE, SEED)
-    return Subject(AxiEngine(ENGINE), benches, inside)
+def _engine(inside: tuple[str, ...], proofs: Bench, always: Callable[[Fault], bool] | None = None) -> Subject:
+    frames = together(engine_frames(ENGINE, SEED), descriptors(ENGINE))
+    return Subject(AxiEngine(ENGINE), (frames, engine_session(ENGINE, SEED), proofs), inside, always)
 
 
 SUBJECTS: dict[str, Callable[[], Subject]] = {

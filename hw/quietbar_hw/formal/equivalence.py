@@ -22,8 +22,9 @@ clean -purge
 """
 
 
-def equivalent(sound: str, other: str, top: str = "top", cycles: int = 4) -> bool:
-    """Whether Yosys proves that module ``top`` of two RTLIL texts behaves the same; False where it cannot.
+def equivalent(sound: str, other: str, top: str = "top", cycles: int = 4, seconds: float = 300) -> bool:
+    """Whether Yosys proves that module ``top`` of two RTLIL texts behaves the same; False where it cannot
+    within ``seconds``.
 
     Both are flattened and simplified; then every register and output of one has to be the other's, for ever, given that
     all were equal in ``cycles`` cycles before. The two must start from equal values, which is not looked at. States
@@ -47,13 +48,17 @@ def equivalent(sound: str, other: str, top: str = "top", cycles: int = 4) -> boo
     with tempfile.TemporaryDirectory(prefix="quietbar-equal-") as folder:
         for name, text in (("sound", sound), ("other", other)):
             (Path(folder) / f"{name}.il").write_text(text)
-        done = subprocess.run(
-            [yosys, "-Q", "-p", "; ".join(lines)],
-            cwd=folder,
-            env=toolchain.environment(),
-            capture_output=True,
-            text=True,
-        )
+        try:
+            done = subprocess.run(
+                [yosys, "-Q", "-p", "; ".join(lines)],
+                cwd=folder,
+                env=toolchain.environment(),
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            return False
     if done.returncode == 0:
         return True
     if "unproven $equiv" in done.stdout + done.stderr:

@@ -69,25 +69,46 @@ def prove(component: Any, method: Method, depth: int, *, free: Sequence[str] = (
         MissingToolError: there is no Yosys that will do.
         ProofError: there was no verdict.
     """
+    return prove_rtlil(to_rtlil(component), method, depth, free=free, seconds=seconds)
+
+
+def prove_rtlil(
+    text: str,
+    method: Method,
+    depth: int,
+    *,
+    free: Sequence[str] = (),
+    seconds: int = 600,
+    pairs: bool = False,
+    patience: float | None = None,
+) -> Verdict:
+    """As :func:`prove`, of RTLIL whose top module is called ``top``.
+
+    Args:
+        pairs: whether registers that are always equal are merged first, of which there are many where two versions of
+            a design stand side by side.
+        patience: seconds by the clock for reading the design, and for all that ABC does; for ever by default.
+    """
     require_choice("method", method, METHODS)
     require_integer("depth", depth, 1, 1000)
     frames = 1 if method == "equivalence" else depth
     engine = f"{'pdr' if method == 'induction' else 'bmc3'},-F,{frames},-T,{seconds}"
+    engine = f"scorr;{engine}" if pairs else engine
     with tempfile.TemporaryDirectory(prefix="quietbar-proof-") as name:
         folder = Path(name)
-        (folder / "design.il").write_text(to_rtlil(component))
+        (folder / "design.il").write_text(text)
         (folder / "nothing.v").write_text(NOTHING)
-        said = _yosys(_to_gates(free), folder)
+        said = _yosys(_to_gates(free), folder, patience)
         model = folder / "design.aig"
         if not model.exists():
             raise ProofError(f"Yosys refused the design: {_last_lines(said)}")
         registers = int(model.open("rb").readline().split()[3])
         if method == "equivalence" and registers:
             raise ProofError(f"an equivalence has no registers, and here are {registers}")
-        found, said = _abc(engine, folder)
+        found, said = _abc(engine, folder, patience)
         if found[:2] == ["snl_UNK", "0"] and method == "induction":
             # Where rules assumed and asserted are the same gates nothing is left to prove, which pdr does not see.
-            found, said = _abc("dprove", folder)
+            found, said = _abc("dprove", folder, patience)
         if found[:1] == ["snl_UNSAT"]:
             return Verdict(True, method, max(int(found[1]), 1))
         if found[:1] == ["snl_SAT"]:
@@ -100,14 +121,14 @@ def prove(component: Any, method: Method, depth: int, *, free: Sequence[str] = (
     raise ProofError(f"ABC gave no verdict: {_last_lines(said)}")
 
 
-def to_rtlil(component: Any) -> str:
-    """The component as RTLIL, in a clock domain without reset."""
+def to_rtlil(component: Any, *, sources: bool = False) -> str:
+    """The component as RTLIL, in a clock domain without reset; with ``sources`` each line says where it comes from."""
     top = Module()
     top.domains.sync = domain = ClockDomain("sync", reset_less=True)
     top.submodules.proof = component
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     ports = {"clk": (domain.clk, PortDirection.Input), **port_signals(component)}
-    text = rtlil.convert(top, name="top", ports=ports, emit_src=False)
+    text = rtlil.convert(top, name="top", ports=ports, emit_src=sources)
     return text.replace(f"cell \\{ANYTHING} ", "cell $anyseq ")
 
 
@@ -139,18 +160,23 @@ def _to_gates(free: Sequence[str]) -> list[str]:
     ]
 
 
-def _abc(engine: str, folder: Path) -> tuple[list[str], str]:
+def _abc(engine: str, folder: Path, patience: float | None) -> tuple[list[str], str]:
     """The words of ABC's verdict on ``design.aig``, its assumptions folded into its assertions; and what was said."""
     commands = f"+read_aiger,design.aig;fold;{engine};write_status,status.txt;write_cex,-n,-m,run.txt"
-    said = _yosys(["read_verilog nothing.v", "techmap", f"abc -g AND -script {commands}"], folder)
+    said = _yosys(["read_verilog nothing.v", "techmap", f"abc -g AND -script {commands}"], folder, patience)
     status = folder / "status.txt"
     return status.read_text().split() if status.exists() else [], said
 
 
-def _yosys(script: Sequence[str], folder: Path) -> str:
+def _yosys(script: Sequence[str], folder: Path, patience: float | None) -> str:
     """Run the commands in ``folder``; what was said last of all."""
     command = [str(toolchain.yosys().require()), "-Q", "-q", "-p", "; ".join(script)]
-    done = subprocess.run(command, cwd=folder, env=toolchain.environment(), capture_output=True, text=True)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=toolchain.environment(), capture_output=True, text=True, timeout=patience
+        )
+    except subprocess.TimeoutExpired:
+        raise ProofError(f"no verdict within {patience} seconds") from None
     return done.stdout + done.stderr
 
 

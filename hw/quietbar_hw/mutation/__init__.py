@@ -5,6 +5,6 @@ with that fault alone. So a simulator is built once for all of them, and the sou
 """
 
 from .faults import KINDS, Fault, choose, find_faults
-from .planting import PlantedDesign, plant, sound_text
+from .planting import PlantedDesign, fingerprint, plant, sound_text
 
-__all__ = ["KINDS", "Fault", "PlantedDesign", "choose", "find_faults", "plant", "sound_text"]
+__all__ = ["KINDS", "Fault", "PlantedDesign", "choose", "find_faults", "fingerprint", "plant", "sound_text"]

@@ -70,7 +70,8 @@ def find_faults(text: str, inside: Callable[[str], bool] = lambda module: True) 
 
 
 def choose(faults: Sequence[Fault], count: int, seed: int) -> list[Fault]:
-    """``count`` faults, or as many as there are: kinds take turns, then the modules that have the fewest.
+    """``count`` faults, or as many as there are: kinds take turns, the seed says which begins, then the modules that
+    have the fewest.
 
     No two change the same line of the text, nor, while there are others, the same line of the source in the same way.
     """
@@ -83,8 +84,9 @@ def choose(faults: Sequence[Fault], count: int, seed: int) -> list[Fault]:
     lines: set[int] = set()
     modules: Counter[str] = Counter()
     places: Counter[tuple[str, str]] = Counter()
+    begins = seed % len(KINDS)
     while len(chosen) < count and any(waiting.values()):
-        for kind in KINDS:
+        for kind in (*KINDS[begins:], *KINDS[:begins]):
             possible = waiting[kind] = [fault for fault in waiting[kind] if fault.line not in lines]
             if possible and len(chosen) < count:
                 fault = min(possible, key=lambda each: (places[each.source, each.kind], modules[each.module]))

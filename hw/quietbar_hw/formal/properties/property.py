@@ -33,10 +33,10 @@ class Property:
     open: Mapping[type, Drops] = field(default_factory=dict)
     fast: bool = True
 
-    def rtlil(self) -> str:
-        """The component with its assertions, for Yosys."""
+    def rtlil(self, *, sources: bool = False) -> str:
+        """The component with its assertions, for Yosys; see :func:`quietbar_hw.formal.prove.to_rtlil`."""
         with left_open(self.open):
-            return to_rtlil(self.make())
+            return to_rtlil(self.make(), sources=sources)
 
     def prove(self) -> Verdict:
         """Prove it; see :func:`quietbar_hw.formal.prove`."""
