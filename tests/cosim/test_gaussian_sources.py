@@ -186,7 +186,15 @@ FAULTS = {
     "a lane's leap one step off": (
         BOX_MULLER,
         QUIET,
-        lambda: planted(UniformSource, "elaborate", ", self.lanes)))", ", self.lanes + (index == 7))))"),
+        lambda: planted(UniformSource, "elaborate", ", self.lanes)))", ", self.lanes + (index == 2))))"),
+    ),
+    "an odd lane's draw that of the lane before": (
+        BOX_MULLER,
+        QUIET,
+        lambda: planted(UniformSource, "elaborate", "leap_matrix(component, lane % 2)", "leap_matrix(component, 0)"),
+    ),
+    "an odd lane's words taken": (
+        BOX_MULLER, QUIET, lambda: planted(UniformSource, "elaborate", "(first | ~odd)", "(first | 1)")
     ),
     "a lane's draw one step off": (
         INVERSE_CDF,

@@ -42,10 +42,11 @@ def leapt(word: Value, matrix: Matrix) -> Value:
 
 
 class UniformSource(wiring.Component):
-    """LFSR258 with ``lanes`` generators that leap ``lanes`` steps at a time, so that together they emit one sequence.
+    """LFSR258 in ``lanes`` lanes that leap ``lanes`` steps at a time, so that together they emit one sequence.
 
     Lane ``p`` emits draws ``p``, ``p + lanes``, ``p + 2 * lanes``, ... when it was loaded with the words of
-    :func:`quietbar.contract.stream.seed_frame`: ten to a lane, lane by lane.
+    :func:`quietbar.contract.stream.seed_frame`: ten to a lane, lane by lane. Only even lanes have a state, which is two
+    thirds of the logic; an odd lane's draw is one step from its neighbor's, and what is loaded for it is ignored.
 
     Timing: ``draws`` is there in any cycle in which ``loaded`` is high, and changes in the cycle after ``step``. The
     first word of an image lowers ``loaded`` in the next cycle, the last one raises it.
@@ -75,18 +76,27 @@ class UniformSource(wiring.Component):
         m = Module()
         words = [
             Signal(WORD_BITS, name=f"word_{lane}_{component}", reset_less=True)
-            for lane in range(self.lanes)
+            for lane in range(0, self.lanes, 2)
             for component in range(len(COMPONENTS))
         ]
         total = self.lanes * WORDS_PER_LANE
         count = Signal(range(total + 1))
-
+        first, taken = self.load.payload.first, self.load.valid
         with m.If(self.load.valid):
+            m.d.sync += count.eq(Mux(first, 1, Mux(self.loaded, count, count + 1)))
+        if self.lanes > 1:
+            # Words of an odd lane go by.
+            place, odd = Signal(range(WORDS_PER_LANE)), Signal()
+            last = ~first & (place == WORDS_PER_LANE - 1)
+            with m.If(self.load.valid):
+                m.d.sync += [place.eq(Mux(first, 1, Mux(last, 0, place + 1))), odd.eq(~first & (odd ^ last))]
+            taken = self.load.valid & (first | ~odd)
+
+        with m.If(taken):
             # Words are shifted in at the top, so the first of an image ends at the bottom.
             entering = [*(word[:CONFIGURATION_WORD_BITS] for word in words[1:]), self.load.payload.word]
             for word, above in zip(words, entering, strict=True):
                 m.d.sync += word.eq(Cat(word[CONFIGURATION_WORD_BITS:], above))
-            m.d.sync += count.eq(Mux(self.load.payload.first, 1, Mux(self.loaded, count, count + 1)))
         with m.Elif(self.step):
             m.d.sync += [
                 word.eq(leapt(word, leap_matrix(index % len(COMPONENTS), self.lanes)))
@@ -94,7 +104,7 @@ class UniformSource(wiring.Component):
             ]
         carrying = [
             word[WORD_BITS - component.order :].any()
-            for word, component in zip(words, COMPONENTS * self.lanes, strict=True)
+            for word, component in zip(words, COMPONENTS * (len(words) // len(COMPONENTS)), strict=True)
         ]
         was_loaded = Signal()
         m.d.sync += was_loaded.eq(self.loaded)
@@ -103,6 +113,7 @@ class UniformSource(wiring.Component):
             self.refused.eq(self.loaded & ~was_loaded & ~Cat(carrying).all()),
         ]
         for lane in range(self.lanes):
-            own = words[lane * len(COMPONENTS) : (lane + 1) * len(COMPONENTS)]
-            m.d.comb += self.draws[lane].eq(reduce(operator.xor, own))
+            own = words[lane // 2 * len(COMPONENTS) :][: len(COMPONENTS)]
+            drawn = [leapt(word, leap_matrix(component, lane % 2)) for component, word in enumerate(own)]
+            m.d.comb += self.draws[lane].eq(reduce(operator.xor, drawn))
         return m
