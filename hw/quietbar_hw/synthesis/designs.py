@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quietbar.contract import BlockConfig, CrossbarConfig, IntegerFormat
@@ -56,6 +56,7 @@ DENOISER = BlockConfig(16, 4, 32, 32, kernel="depthwise", mode="sampling")
 DENOISER_FOLDING = Folding.choose(DENOISER, lanes=8)
 SMALLEST = BlockConfig(4, 1, 8, 8)
 SMALLEST_FOLDING = Folding.choose(SMALLEST, lanes=1, cycles_per_pixel=64)
+ENGINE_GOAL = Goal(mhz=110, lut4_per_multiplier=45)
 CONTROL_REGISTERS = RegisterMap(
     name="control",
     registers=tuple(
@@ -87,7 +88,14 @@ DESIGNS: dict[str, Watched] = {
         lambda: EngineCore(REFERENCE),
         ("ecp5", "xilinx7"),
         multipliers=REFERENCE.multipliers,
-        goal=Goal(mhz=110, lut4_per_multiplier=45),
+        goal=ENGINE_GOAL,
+    ),
+    "engine_inverse_cdf": Watched(
+        "reference engine with the inverse CDF in place of Box-Muller",
+        lambda: EngineCore(replace(REFERENCE, source="inverse-cdf")),
+        ("ecp5",),
+        multipliers=REFERENCE.multipliers,
+        goal=ENGINE_GOAL,
     ),
     "denoiser": Watched(
         "denoiser of 16 x 32 x 32, hidden 4, sampling, 8 lanes, Gaussian source in",
