@@ -57,7 +57,7 @@ synth: setup ## synthesise, place and time the watched designs, and compare with
 	@$(BIN)/quietbar synth
 
 formal: setup ## prove the hardware's properties: by induction, bounded, or as equivalence; resumes
-	@$(BIN)/quietbar formal
+	@$(BIN)/quietbar formal --jobs $(JOBS)
 
 bitstream: setup ## the bitstream of the ULX3S example in build/board; BOARD="--device 85F" for another size
 	@$(BIN)/quietbar bitstream $(BOARD)

@@ -52,7 +52,8 @@ BLOCKS = (
           ("streams/gaussian AxiGaussianSource", "streams/gaussian GaussianSource")),
     Block("Gaussian source, inverse CDF", "docs/gaussian.md", "As Verilog", ("inverse_cdf",), "inverse_cdf_source",
           ("streams/gaussian InverseCdfSource",)),
-    Block("crossbar tile", "docs/crossbar.md", "In Verilog", ("crossbar",), "crossbar", ("streams/crossbar ",)),
+    Block("crossbar tile", "docs/crossbar.md", "In Verilog", ("crossbar",), "crossbar",
+          ("streams/crossbar ", "crossbar/")),
     Block("register bank", "docs/registers.md", "The port", ("register_bank",), "register_bank",
           ("registers/", "axi4-lite/", "streams/registers ")),
     Block("engine", "docs/engine.md", "Ports", ("engine_framing", "engine_datapath"), "engine",
@@ -80,8 +81,12 @@ class Records:
         synthesis = dict(_json(root / "hw" / "synth" / "baseline.json", {}).get("results", {}))
         for name, by_target in _json(build / "synth" / "synth.json", {}).get("results", {}).items():
             synthesis[name] = {**synthesis.get(name, {}), **by_target}
-        proofs = _json(build / "formal" / "formal.json", _json(results / "formal.json", {})).get("properties", ())
-        return cls(coverage, mutants, synthesis, proofs)
+        proofs = {
+            each["name"]: each
+            for file in (results / "formal.json", build / "formal" / "formal.json")
+            for each in _json(file, {}).get("properties", ())
+        }
+        return cls(coverage, mutants, synthesis, tuple(proofs.values()))
 
 
 def _json(path: Path, otherwise: Any) -> Any:
@@ -164,8 +169,18 @@ def _mutants(records: Sequence[Mapping[str, Any]]) -> str:
 def _proven(block: Block, records: Records) -> str:
     own = [each for each in records.proofs if str(each.get("name", "")).startswith(block.proofs or ("\0",))]
     if own and all(each.get("holds") for each in own):
-        return f"{len(own)} properties"
+        return _proven_properties(own)
     return ""
+
+
+def _proven_properties(own: Sequence[Mapping[str, Any]]) -> str:
+    """How many, and by which method."""
+    methods: dict[str, int] = {}
+    for each in own:
+        methods[each["method"]] = methods.get(each["method"], 0) + 1
+    return ", ".join(
+        f"{count} by induction" if how == "induction" else f"{count} {how}" for how, count in methods.items()
+    )
 
 
 def _synthesised(result: Mapping[str, Any]) -> str:

@@ -106,10 +106,16 @@ def test_explained_mutants_count_apart(root):
 
 
 def test_proofs_that_fail_prove_nothing(root):
-    record(root, "docs/results/formal.json", {"properties": [{"name": "requantizer/equal", "holds": False}]})
+    proof = {"name": "requantizer/equal", "method": "bounded", "holds": False}
+    record(root, "docs/results/formal.json", {"properties": [proof]})
     assert cells(root, "requantizer")["proven"] == NOT_RUN
-    record(root, "docs/results/formal.json", {"properties": [{"name": "requantizer/equal", "holds": True}]})
-    assert cells(root, "requantizer")["proven"] == "1 properties"
+    record(root, "docs/results/formal.json", {"properties": [{**proof, "holds": True}]})
+    assert cells(root, "requantizer")["proven"] == "1 bounded"
+    rules = {"name": "streams/conv MatrixVectorUnit", "method": "induction", "holds": True}
+    record(root, "build/formal/formal.json", {"properties": [rules]})
+    assert cells(root, "requantizer")["proven"] == "1 bounded", "a run of some properties does not undo the rest"
+    assert cells(root, "3x3 core")["proven"] == "1 by induction"
+    record(root, "build/formal/formal.json", {"properties": [proof]})
     assert cells(root, "3x3 core")["proven"] == NOT_RUN
 
 

@@ -18,19 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fast", action="store_true", help="only those that `make test` proves, too")
     parser.add_argument("--list", action="store_true", help="list the properties, and prove nothing")
     parser.add_argument("--folder", type=Path, default=Path("build/formal"), help="where results go (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="proofs at a time (%(default)s)")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the record of all properties there, too")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prove, print, write the results."""
-    from dataclasses import asdict
-
-    from quietbar.contract.errors import require
+    from quietbar.contract.errors import require, require_integer
     from quietbar.experiment.results import text_table
     from quietbar.files import write_atomically
-    from quietbar.toolchain import yosys
     from quietbar_hw.formal.properties.catalogue import PROPERTIES
-    from quietbar_hw.formal.suite import Result, prove_all, table
+    from quietbar_hw.formal.suite import Result, families, prove_all, record, table
 
+    require_integer("--jobs", arguments.jobs, 1, 256)
     for name in arguments.property:
         known = any(each.startswith(name) for each in PROPERTIES)
         require(known, "NAME", name, "the beginning of a property's name; --list has them")
@@ -47,21 +47,27 @@ def execute(arguments: argparse.Namespace) -> int:
 
     def tell(result: Result) -> None:
         if result.verdict != "proven":
-            print(f"{result.name}: {result.verdict}\n{result.detail}", flush=True)
+            print(f"{result.name}: {result.verdict}\n{shortened(result.detail)}", flush=True)
 
-    results = prove_all(chosen, arguments.folder / "kept", tell)
+    results = prove_all(chosen, arguments.folder / "kept", tell, arguments.jobs)
+    facts = record(results)
     print(text_table(["property", "method", "depth", "verdict", "seconds"], list(map(list, table(results)))))
-    proven = sum(result.verdict == "proven" for result in results)
-    total = sum(result.seconds for result in results)
-    report = {
-        "command": "quietbar formal",
-        "yosys": yosys().version,
-        "proven": proven,
-        "of": len(results),
-        "seconds": round(total, 1),
-        "properties": [{**asdict(result), "holds": result.verdict == "proven"} for result in results],
-    }
-    write_atomically(arguments.folder / "formal.json", json.dumps(report, indent=2) + "\n")
-    print(f"{proven} of {len(results)} proven, {total:.0f} s of processor time, Yosys {yosys().version}")
-    print(arguments.folder / "formal.json")
-    return 0 if proven == len(results) else 1
+    print()
+    print(text_table(["family", "proven", "method", "depth", "seconds"], list(map(list, families(facts)))))
+    details = {each.name: each.detail for each in results if each.detail}
+    remembered = sum(each.known for each in results)
+    write_atomically(arguments.folder / "formal.json", json.dumps({**facts, "details": details}, indent=2) + "\n")
+    if arguments.write:
+        require(len(chosen) == len(PROPERTIES), "--write", str(arguments.write), "for all properties at once")
+        write_atomically(arguments.write, json.dumps(facts, indent=1) + "\n")
+    print(
+        f"\n{facts['proven']} of {facts['of']} proven, {facts['seconds']:.0f} s of processor time, "
+        f"Yosys {facts['yosys']}; {remembered} verdicts were known"
+    )
+    print(arguments.write or arguments.folder / "formal.json")
+    return 0 if facts["proven"] == facts["of"] else 1
+
+
+def shortened(detail: str) -> str:
+    """A trace without what lies inside the component; the whole of it is in the report."""
+    return "\n".join(line for line in detail.splitlines() if "." not in line.split()[0])

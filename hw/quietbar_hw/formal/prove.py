@@ -19,10 +19,14 @@ from quietbar.contract import QuietbarError, require_choice, require_integer
 
 from ..verilog import port_signals
 from .abstraction import ANYTHING
-from .trace import trace_table
+from .rules import BROKEN
+from .trace import trace_table, without_assertions
 
 Method = Literal["induction", "bounded", "equivalence"]
 METHODS: tuple[Method, ...] = ("induction", "bounded", "equivalence")
+
+SPAN = 24
+"""Cycles for which the assumptions of an induction are seen to be kept."""
 
 # A gate for the pass that calls ABC to be called for; ABC forgets it and reads the design.
 NOTHING = "module nothing(input a, b, output y); assign y = a & b; endmodule\n"
@@ -42,12 +46,25 @@ class Verdict:
         depth: cycles: the bound, or the frames of the inductive invariant; where an assertion is broken, the length of
             the run that does it.
         trace: a table of that run, ports and registers by cycle; empty where the assertions hold.
+        kept: cycles for which the assumptions were seen to be kept, by a run that was found: what holds where nothing
+            can happen is nothing proven.
+        broken: which streams break their rules in the last cycle of that run, and how; empty where another assertion
+            is broken, or none.
     """
 
     holds: bool
     method: Method
     depth: int
     trace: str = ""
+    kept: int = 0
+    broken: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.holds:
+            return f"broken in cycle {self.depth - 1}: {', '.join(self.broken) or 'an assertion'}\n{self.trace}"
+        if self.method == "induction":
+            return f"holds for ever, by induction over {self.depth} frames"
+        return "holds" if self.method == "equivalence" else f"holds in the first {self.depth} cycles"
 
 
 def prove(component: Any, method: Method, depth: int, *, free: Sequence[str] = (), seconds: int = 600) -> Verdict:
@@ -94,6 +111,7 @@ def prove_rtlil(
     frames = 1 if method == "equivalence" else depth
     engine = f"{'pdr' if method == 'induction' else 'bmc3'},-F,{frames},-T,{seconds}"
     engine = f"scorr;{engine}" if pairs else engine
+    span = min(frames, SPAN) if method == "induction" else frames
     with tempfile.TemporaryDirectory(prefix="quietbar-proof-") as name:
         folder = Path(name)
         (folder / "design.il").write_text(text)
@@ -105,20 +123,34 @@ def prove_rtlil(
         registers = int(model.open("rb").readline().split()[3])
         if method == "equivalence" and registers:
             raise ProofError(f"an equivalence has no registers, and here are {registers}")
-        found, said = _abc(engine, folder, patience)
+        (folder / "span.aig").write_bytes(without_assertions(model.read_bytes()))
+        search = ("span.aig", f"bmc2,-S,{span - 1},-F,{span},-T,{seconds}", "span")
+        said = _abc([("design.aig", engine, "proof"), search], folder, patience)
+        found = _status(folder, "proof")
         if found[:2] == ["snl_UNK", "0"] and method == "induction":
             # Where rules assumed and asserted are the same gates nothing is left to prove, which pdr does not see.
-            found, said = _abc("dprove", folder, patience)
-        if found[:1] == ["snl_UNSAT"]:
-            return Verdict(True, method, max(int(found[1]), 1))
+            said = _abc([("design.aig", "dprove", "proof")], folder, patience)
+            found = _status(folder, "proof")
         if found[:1] == ["snl_SAT"]:
-            names, run = (folder / "design.map").read_text(), (folder / "run.txt").read_text()
-            return Verdict(False, method, *trace_table(model.read_bytes(), names, run))
-    if found[:1] == ["snl_UNK"] and method != "induction" and int(found[1]) + 1 >= depth:
-        return Verdict(True, method, depth)
-    if found[:1] == ["snl_UNK"]:
-        raise ProofError(f"no verdict within {depth} cycles and {seconds} seconds")
-    raise ProofError(f"ABC gave no verdict: {_last_lines(said)}")
+            names, run = (folder / "design.map").read_text(), (folder / "proof.run").read_text()
+            length, table, high = trace_table(model.read_bytes(), names, run, BROKEN)
+            return Verdict(False, method, length, table, broken=tuple(map(_what_is_broken, high)))
+        if found[:1] == ["snl_UNSAT"]:
+            reached = max(int(found[1]), 1)
+        elif found[:1] == ["snl_UNK"] and method != "induction" and int(found[1]) + 1 >= depth:
+            reached = depth
+        elif found[:1] == ["snl_UNK"]:
+            raise ProofError(f"no verdict within {depth} cycles and {seconds} seconds")
+        else:
+            raise ProofError(f"ABC gave no verdict: {_last_lines(said)}")
+        if _status(folder, "span")[:1] != ["snl_SAT"]:
+            raise ProofError(f"no run keeps the assumptions for {span} cycles: nothing is proven")
+    return Verdict(True, method, reached, kept=span)
+
+
+def _what_is_broken(name: str) -> str:
+    stream, _, rule = name.rpartition(".")
+    return f"{stream.rpartition('.')[2].removeprefix('rules_')} {BROKEN[rule]}"
 
 
 def to_rtlil(component: Any, *, sources: bool = False) -> str:
@@ -160,12 +192,23 @@ def _to_gates(free: Sequence[str]) -> list[str]:
     ]
 
 
-def _abc(engine: str, folder: Path, patience: float | None) -> tuple[list[str], str]:
-    """The words of ABC's verdict on ``design.aig``, its assumptions folded into its assertions; and what was said."""
-    commands = f"+read_aiger,design.aig;fold;{engine};write_status,status.txt;write_cex,-n,-m,run.txt"
-    said = _yosys(["read_verilog nothing.v", "techmap", f"abc -g AND -script {commands}"], folder, patience)
-    status = folder / "status.txt"
-    return status.read_text().split() if status.exists() else [], said
+def _abc(searches: Sequence[tuple[str, str, str]], folder: Path, patience: float | None) -> str:
+    """Let ABC search, its assumptions folded into its assertions; what was said last of all.
+
+    Args:
+        searches: model, engine, and the name of the verdict.
+    """
+    commands = ";".join(
+        f"read_aiger,{model};fold;{engine};write_status,{name}.status;write_cex,-n,-m,{name}.run"
+        for model, engine, name in searches
+    )
+    return _yosys(["read_verilog nothing.v", "techmap", f"abc -g AND -script +{commands}"], folder, patience)
+
+
+def _status(folder: Path, name: str) -> list[str]:
+    """The words of ABC's verdict."""
+    status = folder / f"{name}.status"
+    return status.read_text().split() if status.exists() else []
 
 
 def _yosys(script: Sequence[str], folder: Path, patience: float | None) -> str:

@@ -44,10 +44,19 @@ class StreamRules(wiring.Component):
         m = Module()
         say = Assert if self.role == "assert" else Assume
         waiting, waited = Signal(), Signal.like(self.payload)
+        lost, changed = Signal(), Signal()
         m.d.sync += [waiting.eq(self.valid & ~self.ready & ~self.dropped), waited.eq(self.payload)]
-        with m.If(waiting):
-            m.d.comb += [say(self.valid), say(self.payload == waited)]
+        m.d.comb += [
+            lost.eq(waiting & ~self.valid),
+            changed.eq(waiting & self.valid & (self.payload != waited)),
+            say(~lost),
+            say(~changed),
+        ]
         return m
+
+
+BROKEN = {"lost": "was withdrawn while it waited", "changed": "changed while it waited"}
+"""What it means that one of these signals of `StreamRules` is high."""
 
 
 class OrderedContents(wiring.Component):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 
@@ -69,8 +69,22 @@ class Gates:
             yield values
 
 
-def trace_table(model: bytes, names: str, run: str) -> tuple[int, str]:
-    """The run's length in cycles; and its ports, then registers, a line each and a column for each cycle.
+def without_assertions(model: bytes) -> bytes:
+    """Binary AIGER with a single assertion, which never holds, in the place of its own: what breaks it is any run that
+    keeps the assumptions.
+    """
+    end = model.index(b"\n") + 1
+    counts = [int(number) for number in model[:end].split()[1:]]
+    _, _, registers, outputs, _, bad, *_ = [*counts, 0]
+    lines = model[end:].split(b"\n", registers + outputs + bad)
+    counts[5:6] = [1]
+    head = b"aig " + b" ".join(b"%d" % count for count in counts)
+    return b"\n".join([head, *lines[: registers + outputs], b"1", *lines[registers + outputs + bad :]])
+
+
+def trace_table(model: bytes, names: str, run: str, ends: Container[str] = ()) -> tuple[int, str, tuple[str, ...]]:
+    """The run's length in cycles; its ports, then registers, a line each and a column for each cycle; and which of the
+    signals whose names end in one of ``ends`` are high in its last cycle.
 
     Args:
         model: binary AIGER.
@@ -94,6 +108,11 @@ def trace_table(model: bytes, names: str, run: str) -> tuple[int, str]:
     ports = [name for name in signals if "." not in name and "$" not in name and name != "clk"]
 
     columns = list(gates.play(start, cycles))
+    high = tuple(
+        name
+        for name, bits in signals.items()
+        if name.rpartition(".")[2] in ends and any(columns[-1][bit >> 1] ^ bool(bit & 1) for bit in bits.values())
+    )
     rows = [["cycle", *map(str, range(length))]]
     for name in (*sorted(ports), *sorted(registers - set(ports))):
         if name not in signals:
@@ -105,4 +124,4 @@ def trace_table(model: bytes, names: str, run: str) -> tuple[int, str]:
         rows.append(row)
     widths = [max(len(row[place]) for row in rows) for place in range(length + 1)]
     lines = ("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return length, "\n".join(lines)
+    return length, "\n".join(lines), high

@@ -13,24 +13,39 @@ from ..surroundings import Surrounded
 from .property import Property
 
 BIT = IntegerFormat(1, False)
-LARGEST = 3
-AHEAD = 32
+LARGEST, LARGEST_INTERRUPTED = 4, 3
+"""Rows and columns of the frames, and of those whose proofs look at every moment in which something may pause."""
+AHEAD = 64
 """More pixels than there ever are inside."""
 
 
-def windows_of(height: int, width: int, stalls: bool) -> Any:
+def low_once(m: Module, value: Value, name: str) -> None:
+    """Assume that ``value`` is high but for one time, whenever that is and however long it lasts."""
+    fell, rose = Signal(name=f"{name}_fell"), Signal(name=f"{name}_rose")
+    m.d.sync += [fell.eq(fell | ~value), rose.eq(rose | (fell & value))]
+    m.d.comb += Assume(value | ~rose)
+
+
+def windows_of(height: int, width: int, gap: bool, stall: bool) -> Any:
     """Asserts that the k-th window is that of the k-th pixel: its nine neighbors, zero outside its frame.
 
     The buffer moves pixels and never looks at them. So it is enough that at most one pixel of the stream is 1,
     whichever it is: a window that has a wrong pixel anywhere has that one where it does not belong, or not where it
     does.
+
+    Args:
+        height, width: of the frame.
+        gap: whether pixels stay away for once; otherwise there always is one.
+        stall: whether windows have to wait for once; otherwise they never do.
     """
 
     def beside(m: Module, part: LineBuffer) -> None:
         pixel = Value.cast(part.i.payload)
-        m.d.comb += Assume(part.i.valid)
-        if not stalls:
-            m.d.comb += Assume(part.o.ready)
+        for value, happens, name in ((part.i.valid, gap, "gap"), (part.o.ready, stall, "stall")):
+            if happens:
+                low_once(m, value, name)
+            else:
+                m.d.comb += Assume(value)
         taken, leaving = part.i.valid & part.i.ready, part.o.valid & part.o.ready
         ahead, x, y = Signal(range(AHEAD)), Signal(range(max(width, 2))), Signal(range(max(height, 2)))
         # How many pixels the marked one is behind the next window's.
@@ -55,17 +70,30 @@ def windows_of(height: int, width: int, stalls: bool) -> Any:
     return beside
 
 
-def _property(height: int, width: int) -> Property:
-    stalls = height * width <= 2
+INTERRUPTED = {
+    "": "",
+    ", a gap": ", with pixels that stay away for once, at any time and for any time",
+    ", a stall": ", with windows that have to wait for once, at any time and for any time",
+}
+
+
+def _property(height: int, width: int, interrupted: str) -> Property:
+    gap, stall = interrupted == ", a gap", interrupted == ", a stall"
     return Property(
-        f"windows/{height} x {width}",
+        f"windows/{height} x {width}{interrupted}",
         "each window holds the neighbors of its pixel, and zeros outside the frame, over two frames back to back"
-        + (", taken with any stalls" if stalls else ""),
-        lambda: Surrounded(LineBuffer(height, width, 1, 1, BIT), windows_of(height, width, stalls)),
+        + INTERRUPTED[interrupted],
+        lambda: Surrounded(LineBuffer(height, width, 1, 1, BIT), windows_of(height, width, gap, stall)),
         method="bounded",
         depth=2 * height * width + 2 * width + 12,
-        fast=height * width == 4,
+        fast=height == width == 2,
     )
 
 
-WINDOWS = tuple(_property(height, width) for height in range(1, LARGEST + 1) for width in range(1, LARGEST + 1))
+WINDOWS = tuple(
+    _property(height, width, interrupted)
+    for interrupted in INTERRUPTED
+    for height in range(1, LARGEST + 1)
+    for width in range(1, LARGEST + 1)
+    if not interrupted or max(height, width) <= LARGEST_INTERRUPTED
+)
