@@ -60,7 +60,7 @@ def _property(bits: int, target: IntegerFormat) -> Property:
         method="bounded",
         depth=Requantizer.LATENCY + 2,
         free=("top/t:$mul",),
-        fast=bits == 24,
+        fast=bits == 24 and target is INT8,
     )
 
 

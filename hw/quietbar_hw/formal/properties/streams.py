@@ -251,8 +251,12 @@ LARGE = {
     denoiser_top.AxiDenoiser,
     core.EngineCore,
     engine_top.AxiEngine,
+    bridge.Bridge,
+    controlled_top.AxiLiteCrossbar,
+    inverse_cdf.InverseCdfSource,
+    gaussian_top.AxiGaussianSource,
 }
-"""Those whose proofs take more than two seconds: left out of ``make test``."""
+"""Those whose proofs take more than a second: left out of ``make test``."""
 
 
 def _property(component: type, streams: Streams) -> Property:

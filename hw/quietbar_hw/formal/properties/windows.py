@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from amaranth.hdl import Assert, Assume, Module, Mux, Signal, Value
 
@@ -26,7 +26,7 @@ def low_once(m: Module, value: Value, name: str) -> None:
     m.d.comb += Assume(value | ~rose)
 
 
-def windows_of(height: int, width: int, gap: bool, stall: bool) -> Any:
+def windows_of(height: int, width: int, gap: bool, stalls: Literal["none", "once", "any"]) -> Any:
     """Asserts that the k-th window is that of the k-th pixel: its nine neighbors, zero outside its frame.
 
     The buffer moves pixels and never looks at them. So it is enough that at most one pixel of the stream is 1,
@@ -36,16 +36,19 @@ def windows_of(height: int, width: int, gap: bool, stall: bool) -> Any:
     Args:
         height, width: of the frame.
         gap: whether pixels stay away for once; otherwise there always is one.
-        stall: whether windows have to wait for once; otherwise they never do.
+        stalls: how often windows have to wait.
     """
 
     def beside(m: Module, part: LineBuffer) -> None:
         pixel = Value.cast(part.i.payload)
-        for value, happens, name in ((part.i.valid, gap, "gap"), (part.o.ready, stall, "stall")):
-            if happens:
-                low_once(m, value, name)
-            else:
-                m.d.comb += Assume(value)
+        if gap:
+            low_once(m, part.i.valid, "gap")
+        else:
+            m.d.comb += Assume(part.i.valid)
+        if stalls == "once":
+            low_once(m, part.o.ready, "stall")
+        elif stalls == "none":
+            m.d.comb += Assume(part.o.ready)
         taken, leaving = part.i.valid & part.i.ready, part.o.valid & part.o.ready
         ahead, x, y = Signal(range(AHEAD)), Signal(range(max(width, 2))), Signal(range(max(height, 2)))
         # How many pixels the marked one is behind the next window's.
@@ -70,20 +73,21 @@ def windows_of(height: int, width: int, gap: bool, stall: bool) -> Any:
     return beside
 
 
-INTERRUPTED = {
-    "": "",
-    ", a gap": ", with pixels that stay away for once, at any time and for any time",
-    ", a stall": ", with windows that have to wait for once, at any time and for any time",
-}
+GAP, STALL = ", a gap", ", a stall"
 
 
 def _property(height: int, width: int, interrupted: str) -> Property:
-    gap, stall = interrupted == ", a gap", interrupted == ", a stall"
+    any_stalls = height * width <= 2 and not interrupted
+    stalls: Literal["none", "once", "any"] = "any" if any_stalls else "once" if interrupted == STALL else "none"
+    how = {
+        GAP: ", with pixels that stay away for once, at any time and for any time",
+        STALL: ", with windows that have to wait for once, at any time and for any time",
+        "": ", taken with any stalls" if any_stalls else "",
+    }[interrupted]
     return Property(
         f"windows/{height} x {width}{interrupted}",
-        "each window holds the neighbors of its pixel, and zeros outside the frame, over two frames back to back"
-        + INTERRUPTED[interrupted],
-        lambda: Surrounded(LineBuffer(height, width, 1, 1, BIT), windows_of(height, width, gap, stall)),
+        f"each window holds the neighbors of its pixel, and zeros outside the frame, over two frames back to back{how}",
+        lambda: Surrounded(LineBuffer(height, width, 1, 1, BIT), windows_of(height, width, interrupted == GAP, stalls)),
         method="bounded",
         depth=2 * height * width + 2 * width + 12,
         fast=height == width == 2,
@@ -92,7 +96,7 @@ def _property(height: int, width: int, interrupted: str) -> Property:
 
 WINDOWS = tuple(
     _property(height, width, interrupted)
-    for interrupted in INTERRUPTED
+    for interrupted in ("", GAP, STALL)
     for height in range(1, LARGEST + 1)
     for width in range(1, LARGEST + 1)
     if not interrupted or max(height, width) <= LARGEST_INTERRUPTED
