@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.hdl import Module, Mux, ShapeLike, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from quietbar.contract.engine import EngineConfig, EngineError, Section
 
 from ..storage import storage
+from ..stream import Queue
 from .memory import store_layout
 
 FRAMES = 16
@@ -27,6 +28,7 @@ def field_bits(config: EngineConfig) -> dict[str, int]:
         "last_group": _bits(config.groups - 1),
         "last_pass": _bits(config.groups * config.parts - 1),
         "last_column": _bits(config.width - 1),
+        "columns": _bits(config.width),
         "last_row": _bits(config.height - 1),
         "matrix": _bits(config.matrix_rows - 1),
         "window": _bits(config.window_rows - 1),
@@ -40,7 +42,7 @@ def field_bits(config: EngineConfig) -> dict[str, int]:
 
 STAGE_FIELDS = {
     "reduce": ("last_beat", "last_group", "matrix", "hidden", "signed"),
-    "spatial": ("last_group", "last_pass", "last_column", "last_row", "window", "hidden", "depthwise"),
+    "spatial": ("last_group", "last_pass", "last_column", "columns", "last_row", "window", "hidden", "depthwise"),
     "heads": ("last_beat", "last_group", "matrix", "channel", "sampling", "signed"),
 }
 """What each stage needs to know of a frame."""
@@ -55,6 +57,31 @@ def stage_layout(config: EngineConfig, stage: str) -> data.StructLayout:
 def frame_layout(config: EngineConfig) -> data.StructLayout:
     """All fields of a descriptor, and whether it is valid."""
     return data.StructLayout({**field_bits(config), "valid": 1})
+
+
+class FrameQueue(wiring.Component):
+    """The frames on their way to a stage; the fields of the first lie in registers, since steps hang on them.
+
+    Timing: a frame can leave two cycles after it came, and one each cycle after that.
+
+    Members:
+        i: In(stream of ``shape``).
+        o: Out(stream of ``shape``).
+    """
+
+    def __init__(self, shape: ShapeLike) -> None:
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = queue = Queue(self.shape, FRAMES - 1)
+        wiring.connect(m, wiring.flipped(self.i), queue.i)
+        front, held = Signal(self.shape, reset_less=True), Signal()
+        m.d.comb += [self.o.valid.eq(held), self.o.payload.eq(front), queue.o.ready.eq(~held | self.o.ready)]
+        with m.If(queue.o.ready):
+            m.d.sync += [held.eq(queue.o.valid), front.eq(queue.o.payload)]
+        return m
 
 
 class DescriptorTable(wiring.Component):
@@ -161,6 +188,7 @@ class DescriptorTable(wiring.Component):
             "last_group": last_group,
             "last_pass": kept_passes - 1,
             "last_column": words[1][:16],
+            "columns": words[1][:16] + 1,
             "last_row": words[1][16:],
             **bases,
             "signed": signed,

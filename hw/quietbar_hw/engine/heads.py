@@ -14,8 +14,8 @@ from ..arithmetic import shape_of
 from ..conv.folding import tree_levels
 from ..conv.matrix_vector import add_up
 from ..gaussian import GaussianSource
-from ..stream import Queue, ResultQueue, delay
-from .frames import FRAMES, stage_layout
+from ..stream import ResultQueue, delay
+from .frames import FrameQueue, stage_layout
 from .framing import skipped_layout
 from .memory import RowMemory, store_layout, weight_words
 from .scale import OPERAND_LATENCY, PRODUCT_LATENCY, SCALE_LATENCY, Scale, accumulated, products_of, weights_in
@@ -94,7 +94,7 @@ class Heads(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        m.submodules.frames = frames = Queue(self.frame.payload.shape(), FRAMES)
+        m.submodules.frames = frames = FrameQueue(self.frame.payload.shape())
         wiring.connect(m, wiring.flipped(self.frame), frames.i)
         frame, fields = frames.o, frames.o.payload
         m.submodules.gather = gather = Gather(config.outputs * HIDDEN.bits, config.parts)

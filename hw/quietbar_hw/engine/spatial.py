@@ -12,8 +12,8 @@ from quietbar.contract.engine import EngineConfig, Section
 from ..conv.folding import tree_levels
 from ..conv.matrix_vector import add_up
 from ..storage import storage
-from ..stream import Queue, ResultQueue, delay
-from .frames import FRAMES, stage_layout
+from ..stream import ResultQueue, delay
+from .frames import FrameQueue, stage_layout
 from .memory import RowMemory, store_layout, weight_words
 from .scale import PRODUCT_LATENCY, SCALE_LATENCY, Scale, accumulated, products_of, weights_in
 from .slots import Gather, hidden_layout
@@ -73,7 +73,7 @@ class Spatial(wiring.Component):
         m = Module()
         config = self.config
         parts = config.parts
-        m.submodules.frames = frames = Queue(self.frame.payload.shape(), FRAMES)
+        m.submodules.frames = frames = FrameQueue(self.frame.payload.shape())
         wiring.connect(m, wiring.flipped(self.frame), frames.i)
         frame, fields = frames.o, frames.o.payload
         depthwise = {"both": fields.depthwise, "dense": Value.cast(0), "depthwise": Value.cast(1)}[config.kernels]
@@ -91,7 +91,7 @@ class Spatial(wiring.Component):
         m.d.comb += [
             last_x.eq(x == fields.last_column),
             last_y.eq(y == fields.last_row),
-            available.eq(lead > Mux(last_y, 0, fields.last_column + 1)),
+            available.eq(Mux(last_y, lead != 0, lead > fields.columns)),
         ]
 
         # Steps.
