@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import ConfigurationError
 from quietbar_cosim.planting import planted
-from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.arithmetic import PlacedRequantizer, Requantizer
 from quietbar_hw.board.bridge import Bridge
 from quietbar_hw.board.packets import PacketReceiver, PacketSender
 from quietbar_hw.conv import LineBuffer
@@ -119,6 +119,14 @@ FAULTS = {
     ),
     "a saturation that is not told": (
         "requantizer/24 to 8 unsigned", Requantizer, "self.saturated.eq(~fits)", "self.saturated.eq(~fits & ~beyond)",
+    ),
+    "bits beyond a window that are not looked at": (
+        "requantizer of engines/24 to 8 signed", PlacedRequantizer, "Cat(differs[2 * place :])",
+        "Cat(differs[2 * place + 1 :])",
+    ),
+    "a window a place off": (
+        "requantizer of engines/24 to 8 signed", PlacedRequantizer, "number = delay(m, self.window, 3,",
+        "number = delay(m, self.window, 2,",
     ),
     "a byte for the engine that comes with its answer": (
         "streams/board Bridge", Bridge, "waiting_out.o.ready.eq(self.o.ready & full)", "waiting_out.o.ready.eq(full)",

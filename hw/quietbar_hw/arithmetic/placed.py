@@ -1,4 +1,4 @@
-"""The requantiser of engines: multipliers are kept in the place to which the finer part of their shift moves them."""
+"""The requantizer of engines: multipliers are kept in the place to which the finer part of their shift moves them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ from quietbar.contract import IntegerFormat
 from quietbar.contract.number import INT8, UINT8
 from quietbar.contract.requantize import SHIFT_HIGH, SHIFT_LOW
 
-from ...arithmetic import Requantizer
+from ...arithmetic import PlacedRequantizer, Requantizer
+from ...arithmetic.placed import WINDOW, WINDOWS
 from ...arithmetic.requantize import FACTOR_BITS
 from ...stream import delay
 from ..surroundings import Surrounded
@@ -50,6 +51,59 @@ def requantizes(m: Module, part: Requantizer) -> None:
         m.d.comb += [Assert(part.value == expected), Assert(part.saturated == (above | below))]
 
 
+def requantizes_placed(m: Module, part: PlacedRequantizer) -> None:
+    """What :func:`quietbar.contract.round_shift` by a whole number of windows says, clamped, of any placed multiplier.
+
+    That such a shift is that of the contract is `quietbar_hw.arithmetic.placed.placed`'s, which a test holds to it for
+    every shift. The product is distributed over the parts of both factors, and the parts' products are left open.
+    """
+    split = min(FACTOR_BITS, part.source.bits - 1)
+    low, high = part.accumulator[:split], part.accumulator[split:].as_signed()
+    lower, upper = part.multiplier[:WINDOW], part.multiplier[WINDOW:]
+    half, entering = 1 << (part.source.bits - split - 1), Signal(part.source.bits + len(part.multiplier))
+    for factor in (lower, upper):
+        largest = (1 << len(factor)) - 1
+        m.d.comb += [
+            Assume(low * factor <= ((1 << split) - 1) * largest),
+            Assume((high * factor >= -half * largest) & (high * factor <= (half - 1) * largest)),
+        ]
+    m.d.comb += [
+        Assume(part.window < WINDOWS),
+        entering.eq(low * lower + (low * upper << WINDOW) + (high * lower << split) + (high * upper << WINDOW + split)),
+    ]
+    product = delay(m, entering, part.LATENCY, "product_specified").as_signed()
+    window = delay(m, part.window, part.LATENCY, "window_specified")
+    rounded = Signal(len(entering))
+    with m.Switch(window):
+        for number in range(WINDOWS):
+            with m.Case(number):
+                places = WINDOW * (number + 1)
+                m.d.comb += rounded.eq((product + (1 << (places - 1))) >> places)
+    above, below = rounded.as_signed() > part.target.high, rounded.as_signed() < part.target.low
+    expected = Mux(above, part.target.high, Mux(below, part.target.low, rounded))
+    age = Signal(range(part.LATENCY + 1))
+    with m.If(age != part.LATENCY):
+        m.d.sync += age.eq(age + 1)
+    with m.Else():
+        m.d.comb += [
+            Assert(part.value.as_unsigned() == expected[: part.target.bits]),
+            Assert(part.saturated == (above | below)),
+        ]
+
+
+def _placed(bits: int, target: IntegerFormat) -> Property:
+    kind = "signed" if target.signed else "unsigned"
+    return Property(
+        f"requantizer of engines/{bits} to {target.bits} {kind}",
+        "each result and saturation flag is the contract's, for every accumulator, placed multiplier and window",
+        lambda: Surrounded(PlacedRequantizer(IntegerFormat(bits, True), target), requantizes_placed),
+        method="bounded",
+        depth=PlacedRequantizer.LATENCY + 2,
+        free=("top/t:$mul",),
+        fast=bits == 24,
+    )
+
+
 def _property(bits: int, target: IntegerFormat) -> Property:
     kind = "signed" if target.signed else "unsigned"
     return Property(
@@ -65,3 +119,4 @@ def _property(bits: int, target: IntegerFormat) -> Property:
 
 
 REQUANTIZER = tuple(_property(bits, target) for bits in ACCUMULATORS for target in (INT8, UINT8))
+PLACED = tuple(_placed(bits, target) for bits in ACCUMULATORS for target in (INT8, UINT8))
