@@ -14,9 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from quietbar.contract import require_choice
+from quietbar.contract import IntegerFormat, require_choice
 from quietbar.contract.engine import REFERENCE, Section
 
+from ..arithmetic import PlacedRequantizer
 from ..engine.core import noise_source, skip_depth
 from ..engine.frames import DescriptorTable
 from ..engine.framing import Framing, skipped_layout
@@ -46,6 +47,8 @@ WITHIN: dict[str, Callable[[], Any]] = {
     "scale of mean": lambda: Scale(
         REFERENCE, Section.MEAN_SCALE, REFERENCE.stage("mean"), REFERENCE.lanes, REFERENCE.lanes, REFERENCE.channel_rows
     ),
+    "requantizer, 8 bits": lambda: PlacedRequantizer(IntegerFormat(24, True), IntegerFormat(8, True)),
+    "requantizer, 12 bits": lambda: PlacedRequantizer(IntegerFormat(24, True), IntegerFormat(12, True)),
     "uniform source": lambda: UniformSource(REFERENCE.lanes // 2),
 }
 """Parts of those parts."""
@@ -68,7 +71,7 @@ def breakdown(names: Sequence[str]) -> dict[str, dict[str, int]]:
 
 
 if __name__ == "__main__":
-    print(f"{'part':18}" + "".join(f"{kind:>17}" for kind in COUNTED))
+    print(f"{'part':20}" + "".join(f"{kind:>17}" for kind in COUNTED))
     for name in sys.argv[1:] or [*PARTS, *INSTEAD, *WITHIN]:
         cells = breakdown([name])[name]
-        print(f"{name:18}" + "".join(f"{cells[kind]:17,}" for kind in COUNTED), flush=True)
+        print(f"{name:20}" + "".join(f"{cells[kind]:17,}" for kind in COUNTED), flush=True)
