@@ -130,14 +130,15 @@ NOT_YET = {
     "engine": {"ecp5", "xilinx7"},
     "engine_inverse_cdf": {"ecp5"},
     "denoiser": {"ecp5", "xilinx7"},
-    "smallest_denoiser": {"ice40", "ecp5"},
+    "smallest_denoiser": {"ecp5"},
     "gaussian_source": {"ecp5", "xilinx7"},
     "inverse_cdf_source": {"ecp5", "xilinx7"},
     "crossbar": {"ecp5", "xilinx7"},
     "emulator": {"ecp5", "xilinx7"},
     "small_emulator": {"ecp5", "xilinx7"},
 }
-"""Watched, and not in the baseline so far: whoever adds a design adds its baseline, and this list only gets shorter."""
+"""Watched, and not in the baseline so far, because ABC takes minutes for each (see docs/synthesis.md): whoever adds a
+design adds its baseline, and this list only gets shorter."""
 
 
 def test_every_watched_design_is_in_the_baseline_on_all_its_targets():
