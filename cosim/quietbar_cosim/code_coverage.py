@@ -85,7 +85,7 @@ def summary(counts: Mapping[Point, int], verilog: str) -> dict[str, Any]:
         for point in points:
             if not counts[point]:
                 text = lines[point.line - 1].strip() if point.line <= len(lines) else ""
-                told = point.what if kind == "toggle" else f"line {point.line} {point.what}: {text}"
+                told = point.what if kind == "toggle" else f"line {point.line} {point.what}: {text[:80]}"
                 missed.setdefault(point.instance, []).append(told)
         covered = len(points) - sum(map(len, missed.values()))
         percent = round(100 * covered / len(points), 2) if points else None

@@ -22,6 +22,8 @@ from ..replay import Case
 from ..rules import StreamError
 from ..vectors import Beats, Job, Run
 
+LONGEST = 160
+"""Characters of a report where several are given."""
 PATIENCE = 20_000
 """Cycles without a transfer after which a mutant in the bulk runner has stopped."""
 
@@ -131,9 +133,9 @@ def together(*benches: Bench) -> Bench:
             try:
                 bench.run(planted)
             except QuietbarError as error:
-                reports.append(" ".join(str(error).splitlines()[0].split()))
+                reports.append(" ".join(str(error).splitlines()[0].split())[:LONGEST])
         if reports:
-            raise QuietbarError("; ".join(reports))
+            raise QuietbarError("; ".join(dict.fromkeys(reports)))
 
     compared, random = (sum(getattr(bench, what) for bench in benches) for what in ("compared", "random"))
     return Bench(name, " ".join(bench.identity for bench in benches), run, compared, random, unit)

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 EXPLAINED: dict[tuple[str, str], str] = {
+    ("crossbar", "crossbar/column_sum.py:82: $signal$22 is not reset"): (
+        "products that were under way at a reset are added once more, to a sum that nobody takes: that it closes is "
+        "reset, so that it is not offered, and the next vector opens another"
+    ),
     ("line_buffer", "counting.py:35: bank loses the top of its 2 bits in a part"): (
         "the top bit is set in bank 2 alone, the last of three, after which the counter returns to 0 whatever the sum"
     ),

@@ -90,7 +90,7 @@ def _caught_by(bench: str, report: str) -> str:
     if bench != "formal":
         return bench
     named = re.sub(r": an assertion fails within \d+ cycles", "", report.partition(": ")[2])
-    return ", ".join(f"`{name}`" for name in re.split(r"[;,] (?!shift)", named))
+    return ", ".join(f"`{name}`" for name in re.split(r"[;,] ", named))
 
 
 def _table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:

@@ -189,13 +189,13 @@ def crossbar() -> Subject:
     source = torch.Generator().manual_seed(SEED)
     weights = torch.randint(-WEIGHT_LIMIT, WEIGHT_LIMIT + 1, (config.rows, config.columns), generator=source)
     tile = _tile(config, weights, config.source.high * 127 * 16 * config.rows**0.5, 0.03, source)
-    codes = torch.randint(config.source.low, config.source.high + 1, (64, config.rows), generator=source)
+    codes = torch.randint(config.source.low, config.source.high + 1, (56, config.rows), generator=source)
     vectors = crossbar_vectors(tile, codes, folding, frame_vectors=8)
 
     # Of weights 0 half the conductances are noise cut off at 0; a code is a few of their steps.
     still = _tile(config, torch.zeros_like(weights), 16.0, 0.0, source)
-    single = torch.eye(config.rows, dtype=codes.dtype).repeat(8, 1)
-    exact = crossbar_vectors(still, single, folding, frame_vectors=8)
+    single = torch.eye(config.rows, dtype=codes.dtype).repeat(7, 1)
+    exact = crossbar_vectors(still, single, folding, frame_vectors=6)
     inside = ("column_sum", "configuration", "replay", "placer", "programmer", "converter")
     tier, other = both_tiers(vectors, vectors.output_frame_beats)
     refused = refusals(tile_refusals(vectors), Job("mutant", vectors))
