@@ -131,7 +131,6 @@ NOT_YET = {
     "engine_inverse_cdf": {"ecp5"},
     "denoiser": {"ecp5", "xilinx7"},
     "smallest_denoiser": {"ecp5"},
-    "gaussian_source": {"ecp5", "xilinx7"},
     "inverse_cdf_source": {"ecp5", "xilinx7"},
     "crossbar": {"ecp5", "xilinx7"},
     "emulator": {"ecp5", "xilinx7"},
