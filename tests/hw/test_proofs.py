@@ -2,6 +2,7 @@
 """Properties of the hardware proven, and the planted faults that break them."""
 
 import inspect
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,10 @@ from quietbar_hw.engine.frames import DescriptorTable
 from quietbar_hw.engine.framing import Framing
 from quietbar_hw.engine.memory import Writer
 from quietbar_hw.formal import ProofError, Surrounded, prove
+from quietbar_hw.formal.abstraction import left_open
 from quietbar_hw.formal.properties.catalogue import PROPERTIES
-from quietbar_hw.formal.properties.streams import COMPONENTS, NEVER_WAIT, hardware_components
-from quietbar_hw.formal.suite import prove_all, table
+from quietbar_hw.formal.properties.streams import COMPONENTS, LARGE, NEVER_WAIT, PRODUCTS, hardware_components
+from quietbar_hw.formal.suite import families, prove_all, table
 from quietbar_hw.formal.surroundings import stream_ports
 from quietbar_hw.register_slice import RegisterSlice
 from quietbar_hw.registers.axi_lite import AxiLiteSlave
@@ -306,6 +308,43 @@ class Contradiction(wiring.Component):
 def test_nothing_is_proven_where_assumptions_contradict_each_other(method):
     with pytest.raises(ProofError, match=r"no run keeps the assumptions for \d+ cycles: nothing is proven"):
         prove(Contradiction(), method, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "component", [each for each in COMPONENTS if each not in LARGE], ids=lambda each: each.__name__
+)
+def test_what_the_rules_are_about_happens(component):
+    """Each stream that comes out is seen to wait, whatever else is assumed; `Framing` offers to whom is ready only."""
+    streams = COMPONENTS[component]
+    for name in [port.name for port in stream_ports(streams.make()) if not port.taken and port.stalls]:
+
+        def never_waits(m, part, name=name):
+            if streams.beside is not None:
+                streams.beside(m, part)
+            port = next(port for port in stream_ports(part) if port.name == name)
+            m.d.comb += Assert(~(port.valid & ~port.ready))
+
+        with left_open(streams.open):
+            verdict = prove(Surrounded(streams.make(), never_waits, rules=False), "bounded", 40, free=PRODUCTS)
+        assert verdict.holds == (component is Framing), f"{name}: {verdict}"
+
+
+RECORD = Path(__file__).parents[2] / "docs" / "results" / "formal.json"
+
+
+def test_the_table_of_the_document_is_that_of_the_record():
+    facts = json.loads(RECORD.read_text())
+    document = DOCUMENT.read_text()
+    for row in families(facts):
+        assert f"| {' | '.join(row)} |" in document, row
+    assert f"{facts['proven']} of {facts['of']} proven, {facts['seconds']:.0f} s of processor time" in document
+
+
+@pytest.mark.slow
+def test_the_record_has_all_properties_and_all_are_proven():
+    recorded = {each["name"]: each["holds"] for each in json.loads(RECORD.read_text())["properties"]}
+    assert recorded == dict.fromkeys(PROPERTIES, True)
 
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "verification.md"

@@ -13,6 +13,6 @@ from .windows import WINDOWS
 
 PROPERTIES: dict[str, Property] = {
     each.name: each
-    for each in (*STREAMS, *QUEUES, *REQUANTIZER, *PLACED, *WINDOWS, *REGISTER_PROPERTIES, *TILES, *ENGINE_PROPERTIES)
+    for each in (*STREAMS, *QUEUES, *REQUANTIZER, *PLACED, *REGISTER_PROPERTIES, *TILES, *ENGINE_PROPERTIES, *WINDOWS)
 }
 """By name."""
