@@ -57,7 +57,7 @@ BLOCKS = (
     Block("register bank", "docs/registers.md", "The port", ("register_bank",), "register_bank",
           ("registers/", "axi4-lite/", "streams/registers ")),
     Block("engine", "docs/engine.md", "Ports", ("engine_framing", "engine_datapath"), "engine",
-          ("engine/", "streams/engine ")),
+          ("engine/", "streams/engine ", "requantizer of engines/")),
 )  # fmt: skip
 
 
