@@ -41,7 +41,7 @@ from ...denoiser import block as denoising_block
 from ...denoiser import subtract
 from ...denoiser import top as denoiser_top
 from ...denoiser.folding import Folding
-from ...engine import core, framing, heads, reduce, slots, spatial
+from ...engine import core, frames, framing, heads, reduce, slots, spatial
 from ...engine import top as engine_top
 from ...gaussian import inverse_cdf, source
 from ...gaussian import top as gaussian_top
@@ -199,6 +199,7 @@ COMPONENTS: dict[type, Streams] = {
     denoiser_top.AxiDenoiser: Streams(
         lambda: denoiser_top.AxiDenoiser(BLOCK, Folding.choose(BLOCK, 1)), open=QUEUES_OPEN
     ),
+    frames.FrameQueue: Streams(lambda: frames.FrameQueue(2)),
     framing.Framing: Streams(lambda: framing.Framing(ENGINE)),
     reduce.Reduce: Streams(lambda: reduce.Reduce(ENGINE), open=QUEUES_OPEN),
     spatial.Spatial: Streams(lambda: spatial.Spatial(ENGINE), open=QUEUES_OPEN),
