@@ -6,7 +6,6 @@ from typing import Any
 
 from amaranth.hdl import Assert, Module, Signal, Value
 
-from ...engine.frames import FRAMES, FrameQueue
 from ...register_slice import RegisterSlice
 from ...stream import Fork, Queue, ResultQueue
 from ..rules import OrderedContents
@@ -67,11 +66,6 @@ QUEUES = (
         "queues/Queue in block RAM",
         "holds up to 4 elements in order and offers one two cycles after it came",
         lambda: Surrounded(Queue(2, 4, block=True), keeps_order(4, 2)),
-    ),
-    Property(
-        "queues/FrameQueue",
-        f"holds up to {FRAMES} elements in order and offers one two cycles after it came",
-        lambda: Surrounded(FrameQueue(2), keeps_order(FRAMES, 2)),
     ),
     Property(
         "queues/ResultQueue",
