@@ -69,6 +69,7 @@ def test_words_are_stored_and_read_back():
         ("ecp5", Memory(22, 16, 1, 1, True), {"LUT": 36, "FF": 22, "RAM": 0}),
         ("ecp5", Memory(22, 64, 1, 1, True), {"LUT": 0, "FF": 0, "RAM": 1}),
         ("ecp5", Memory(8, 128, 1, 1, True), {"RAM": 0}),
+        ("ecp5", Memory(33, 32, 1, 1, True), {"FF": 33, "RAM": 0}),
         ("ecp5", Memory(8, 256, 1, 1, True), {"RAM": 1}),
         ("ecp5", Memory(22, 1024, 1, 1, True), {"RAM": 2}),
         ("ecp5", Memory(22, 2048, 1, 1, True), {"RAM": 3}),

@@ -56,7 +56,7 @@ class Rules:
 
 _18_KBIT = ((36, 512), (18, 1024), (9, 2048), (4, 4096))
 RULES = {
-    "ecp5": Rules((18, 18), 0, 0, _18_KBIT, ((4, 16),), spread_luts=6, spread_units=16, rom_rows=16),
+    "ecp5": Rules((18, 18), 0, 0, _18_KBIT, ((4, 16),), spread_luts=6, spread_units=20, rom_rows=16),
     "ice40": Rules((16, 16), 11, 9, ((16, 256), (8, 512), (4, 1024), (2, 2048)), (), 0, 0, rom_rows=16),
     "xilinx7": Rules((25, 18), 9, 0, _18_KBIT, ((6, 32), (3, 64)), spread_luts=4, spread_units=12, rom_rows=64),
 }
