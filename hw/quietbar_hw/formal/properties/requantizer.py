@@ -100,7 +100,7 @@ def _placed(bits: int, target: IntegerFormat) -> Property:
         method="bounded",
         depth=PlacedRequantizer.LATENCY + 2,
         free=("top/t:$mul",),
-        fast=bits == 24,
+        fast=bits == 24 and target is INT8,
     )
 
 

@@ -90,7 +90,7 @@ def _property(height: int, width: int, interrupted: str) -> Property:
         lambda: Surrounded(LineBuffer(height, width, 1, 1, BIT), windows_of(height, width, interrupted == GAP, stalls)),
         method="bounded",
         depth=2 * height * width + 2 * width + 12,
-        fast=height == width == 2,
+        fast=height == width == 2 and not interrupted,
     )
 
 
