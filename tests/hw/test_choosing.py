@@ -74,7 +74,7 @@ def test_where_nothing_fits_it_says_why_and_what_would():
     )
     assert "LUT of 80% of 5,280" in message
     assert "none fits at any rate" in message
-    assert "ecp5-25 at 100 MHz" in message and "would do" in message
+    assert "ecp5-45 at 100 MHz" in message and "would do" in message
 
 
 def test_a_rate_that_no_parallelism_reaches_is_told_with_what_can_be_had():
