@@ -54,8 +54,8 @@ def test_a_wrong_output_is_counted_named_and_kept_for_replay(compared, monkeypat
     frames = frames_of(compared)
     channel, row, column = 4, 2, 1
 
-    def wrong(config, parameters, activations, *arguments, trace=False):
-        found = run_block(config, parameters, activations, *arguments, trace=trace)
+    def wrong(config, parameters, activations, *arguments, trace=False, **options):
+        found = run_block(config, parameters, activations, *arguments, trace=trace, **options)
         denoised, told = found if trace else (found, None)
         here = (activations == frames[frame]).flatten(1).all(1)
         denoised = denoised.clone()

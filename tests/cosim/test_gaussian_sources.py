@@ -186,7 +186,7 @@ FAULTS = {
     "a lane's leap one step off": (
         BOX_MULLER,
         QUIET,
-        lambda: planted(UniformSource, "elaborate", ", self.lanes)))", ", self.lanes + (index == 2))))"),
+        lambda: planted(UniformSource, "elaborate", ", self.lanes)))", ", self.lanes + (index == 7))))"),
     ),
     "an odd lane's draw that of the lane before": (
         BOX_MULLER,
