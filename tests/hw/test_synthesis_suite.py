@@ -130,9 +130,6 @@ NOT_YET = {
     "engine": {"ecp5", "xilinx7"},
     "engine_inverse_cdf": {"ecp5"},
     "denoiser": {"ecp5", "xilinx7"},
-    "smallest_denoiser": {"ecp5"},
-    "inverse_cdf_source": {"ecp5", "xilinx7"},
-    "crossbar": {"ecp5", "xilinx7"},
     "emulator": {"ecp5", "xilinx7"},
     "small_emulator": {"ecp5", "xilinx7"},
 }
