@@ -133,8 +133,8 @@ NOT_YET = {
     "emulator": {"ecp5", "xilinx7"},
     "small_emulator": {"ecp5", "xilinx7"},
 }
-"""Watched, and not in the baseline so far, because ABC takes minutes for each (see docs/synthesis.md): whoever adds a
-design adds its baseline, and this list only gets shorter."""
+"""Watched, and not in the baseline so far: ABC takes many minutes for an engine (see docs/synthesis.md), and the others
+were not come to. Whoever adds a design adds its baseline, and this list only gets shorter."""
 
 
 def test_every_watched_design_is_in_the_baseline_on_all_its_targets():
