@@ -50,6 +50,8 @@ class TrainingRecipe:
         rho: radius of the wrapper's perturbation; left out, the variant's default.
         p: SAMSON's norm, 2 or inf.
         epochs, batch, learning_rate, momentum, weight_decay: as usual; the rate falls along half a cosine.
+        warmup: share of the training in which the rate rises first, along half a cosine too.
+        precision: of the products; in bfloat16 (half the time for a VGG) weights and their updates stay in float32.
         seed: fixes initial weights and batch order.
     """
 
@@ -61,6 +63,8 @@ class TrainingRecipe:
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    warmup: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,6 +73,7 @@ class TrainingRecipe:
         _require_number("model.training.learning_rate", self.learning_rate, 1e-9, 100)
         _require_number("model.training.momentum", self.momentum, 0, 1)
         _require_number("model.training.weight_decay", self.weight_decay, 0, 1)
+        _require_number("model.training.warmup", self.warmup, 0, 0.9)
         check_seed(self.seed, "model.training.seed")
 
 

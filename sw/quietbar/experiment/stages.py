@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from quietbar import analog, denoise, integer, placement
 from quietbar.configuration import from_mapping
@@ -23,7 +24,7 @@ from quietbar.files import atomic_file
 from quietbar.models import accuracy, create, load_pretrained
 from quietbar.noise import Chip, Conductance, Variation
 from quietbar.sharpness import SharpnessAware
-from quietbar.training import Epoch, Optimizer, cosine, fit
+from quietbar.training import Epoch, Optimizer, cosine, cross_entropy, fit, one_cycle
 
 from .evaluation import accuracy_of, predict
 from .folder import RunFolder, StageResult
@@ -103,9 +104,22 @@ def _train_network(name: str, training: TrainingRecipe, data: Dataset, folder: P
     if training.optimizer != "plain":
         assert isinstance(optimizer, torch.optim.Optimizer)
         optimizer = SharpnessAware(optimizer, training.optimizer, rho=training.rho, p=training.p, model=model)
-    checkpoint = folder / "checkpoint.pt"
-    fit(model, batches, optimizer, training.epochs, cosine, checkpoint=checkpoint, description="network")
+    fit(
+        model,
+        batches,
+        optimizer,
+        training.epochs,
+        partial(one_cycle, warmup=training.warmup) if training.warmup else cosine,
+        loss=cross_entropy if training.precision == "float32" else _bfloat16_cross_entropy,
+        checkpoint=folder / "checkpoint.pt",
+        description="network",
+    )
     return model.eval()
+
+
+def _bfloat16_cross_entropy(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return cross_entropy(model, inputs, labels)
 
 
 def noise_stage(
