@@ -467,6 +467,33 @@ class TestTraining:
         assert layer.chip == Chip(7, variation)
         assert torch.equal(layer.gain, gain)
 
+    def test_chips_that_share_a_teacher_have_the_blocks_that_each_would_have_alone(self, quiet):
+        def trained(chip: int, teacher: denoise.Teacher | None) -> dict[str, Tensor]:
+            model = copy.deepcopy(quiet)
+            analog.set_chip(model, Chip(chip, Variation(sigma=0.2, gain_mismatch=0.1)))
+            denoise.train(model, images(), 2, teacher=teacher, progress=False)
+            return model.state_dict()
+
+        asked = []
+        teacher = denoise.Teacher(copy.deepcopy(quiet))
+        teacher.model.register_forward_hook(lambda *_: asked.append(1))
+        for chip in (1, 2):
+            alone, together = trained(chip, None), trained(chip, teacher)
+            assert all(torch.equal(alone[name], together[name]) for name in alone)
+        batches = {batch.numpy().tobytes() for epoch in (0, 1) for batch, _ in images().at_epoch(epoch)}
+        assert len(asked) == len(batches), "each batch once, whatever the chip"
+
+    def test_another_teacher_teaches_something_else_and_makes_another_training(self, quiet, tmp_path):
+        other = copy.deepcopy(quiet)
+        with torch.no_grad():
+            other.linear.weight.neg_()
+        denoise.train(quiet, images(), 1, checkpoint=tmp_path / "blocks.pt", progress=False)
+        with pytest.raises(TrainingError, match="checkpoint"):
+            teacher = denoise.Teacher(other)
+            denoise.train(quiet, images(), 1, teacher=teacher, checkpoint=tmp_path / "blocks.pt", progress=False)
+        scores = denoise.Teacher(other)(images().images)
+        assert not torch.equal(scores, denoise.Teacher(quiet)(images().images))
+
     def test_blocks_of_a_population_serve_new_chips_and_fine_tuning_serves_one(self, network):
         variation = Variation(gain_mismatch=0.5, offset_mismatch=0.5)
         noisy = analog.convert(network, Chip(7, variation))

@@ -6,6 +6,7 @@ from .insertion import Tap, enable, insert, measure, remove, taps, without_block
 from .levels import NoiseLevels, Population
 from .objective import Objective
 from .observation import observed
+from .teacher import Teacher
 from .training import train
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Objective",
     "Population",
     "Tap",
+    "Teacher",
     "backbone_hashes",
     "enable",
     "frozen_backbone",

@@ -16,6 +16,7 @@ from quietbar.contract.errors import require
 
 from .insertion import Tap, taps, without_blocks
 from .observation import observed
+from .teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,27 @@ class Objective:
         weights = (self.task, self.distillation, self.features)
         require(sum(weights) > 0, "objective", weights, "task, distillation and features with one of them above 0")
 
-    def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor, teacher: Teacher | None = None) -> Tensor:
         """The sum for one batch: a scalar with the blocks' gradients behind it.
 
         Args:
             model: with taps; its noise as it is to be trained on.
             inputs: of the model.
             labels: (N) class numbers, unused where ``task`` is 0.
+            teacher: whose scores are distilled; None is this network, clean.
         """
         found = taps(model) if self.features else {}
         hosts = {(name, "host"): tap.host for name, tap in found.items()}
         blocks = {key: part for name, tap in found.items() for key, part in _outputs(name, tap).items()}
         target = None
         clean: Mapping[Any, list[Tensor]] = {}
-        if self.distillation or self.features:
+        if self.distillation and teacher is not None:
+            target = teacher(inputs)
+        if self.features or (self.distillation and teacher is None):
             # The clean network is this one, noise and blocks off. (Not inference_mode: the losses save its outputs.)
             with torch.no_grad(), quiet(model), without_blocks(model), observed(hosts) as clean:
-                target = model(inputs)
+                own = model(inputs)
+            target = own if target is None else target
         with observed(hosts | blocks) as seen:
             scores = model(inputs)
 

@@ -22,6 +22,7 @@ from .insertion import Tap, require_taps, taps, without_blocks
 from .levels import FIRST_IMAGE, NoiseLevels, Population, change_chip, chips_of, place, unchanged_noise
 from .objective import Objective
 from .observation import observed
+from .teacher import Teacher
 
 
 def train(
@@ -34,6 +35,7 @@ def train(
     levels: NoiseLevels = NoiseLevels(),  # noqa: B008
     population: Population = Population(),  # noqa: B008
     dropping: float = 0.0,
+    teacher: Teacher | None = None,
     seed: int = 0,
     checkpoint: Path | str | None = None,
     checkpoint_every: int = 0,
@@ -60,6 +62,7 @@ def train(
         population: other chips to train on instead of the model's own, with its variation.
         dropping: chance that a block is left out of a batch, each on its own, one always staying: blocks that are
             trained so work without one another, and the best of them can be chosen afterwards.
+        teacher: whose scores are distilled; None is the model itself, clean, asked anew each time.
         seed: of the noise levels, and of the draws of blocks in sampling mode.
         checkpoint: file to go on from and to write after each epoch.
         checkpoint_every: write it after so many batches, too.
@@ -93,7 +96,7 @@ def train(
             _drop(list(found.values()), dropping, generator)
         analog.scale_noise(model, levels.draw(generator))
         # Chip, level and blocks were drawn for the whole batch, by all workers alike.
-        return workers.loss_of_whole(objective, model, inputs, labels)
+        return workers.loss_of_whole(objective, model, inputs, labels, teacher)
 
     def prepare(model: nn.Module) -> None:
         model.eval()
@@ -121,6 +124,7 @@ def train(
     ):
         torch.manual_seed(derive_seed(seed, "denoise", "draws"))
         parts = [identity, hashes, repr(objective), repr(levels), repr(population), dropping, learning_rate, seed]
+        parts += [] if teacher is None else [teacher.digest]
         parameters = block_parameters(model)
         set_steps(model, next(iter(data))[0])
         analog.restart(model, FIRST_IMAGE)

@@ -23,6 +23,7 @@ from quietbar.contract.block import BlockConfig
 from quietbar.contract.errors import require
 
 from .objective import Objective
+from .teacher import Teacher
 
 
 def count() -> int:
@@ -42,17 +43,19 @@ def check(blocks: Sequence[BlockConfig], objective: Objective) -> None:
     require(objective.features == 0, "train.objective.features", objective.features, "0 for several workers")
 
 
-def loss_of_whole(objective: Objective, model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+def loss_of_whole(
+    objective: Objective, model: nn.Module, inputs: Tensor, labels: Tensor, teacher: Teacher | None = None
+) -> Tensor:
     """The loss of a batch: this worker's part of it is computed, with the noise of its images; the value is of all."""
     workers = count()
     if workers == 1:
-        return objective(model, inputs, labels)
+        return objective(model, inputs, labels, teacher)
     total, rank = len(inputs), distributed.get_rank()
     require(total % workers == 0, "train.batch", total, f"a multiple of the {workers} workers")
     size, start = total // workers, analog.position(model)
     analog.restart(model, {layer: image + rank * size for layer, image in start.items()})
     part = slice(rank * size, (rank + 1) * size)
-    loss = objective(model, inputs[part], labels[part])
+    loss = objective(model, inputs[part], labels[part], teacher)
     analog.restart(model, {layer: image + total for layer, image in start.items()})
     whole = loss.detach().clone()
     distributed.all_reduce(whole)

@@ -261,6 +261,9 @@ def tuning_stage(
     if tuning is None:
         return None
 
+    # All chips' blocks are trained on the same batches.
+    teacher = denoise.Teacher(denoised)
+
     def tune(chip: int, folder: Path) -> None:
         model = copy.deepcopy(denoised)
         analog.set_chip(model, noisy.chip(chip))
@@ -274,6 +277,7 @@ def tuning_stage(
             learning_rate=tuning.learning_rate,
             objective=recipe.blocks.objective,
             levels=denoise.NoiseLevels(1, 1, 0),
+            teacher=teacher,
             seed=recipe.blocks.seed,
             checkpoint=folder / f"checkpoint-{chip}.pt",
             checkpoint_every=CHECKPOINT_BATCHES,
