@@ -5,25 +5,19 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Module
 
 from quietbar.contract import CrossbarConfig
 from quietbar.contract.crossbar import OUTPUTS
 
 from ..crossbar.control import COUNTERS, KIND_BITS, Cause, control_signature, index_bits
 from ..crossbar.folding import CrossbarFolding
-from .axi_lite import axi_lite_members, connect_axi_lite
-from .bank import RegisterBank
+from .core import REGISTER_SPACE, CoreRegisters
 from .generate import markdown_text
 from .model import WORD_BYTES, RegisterMap
 from .rdl import read_map
 
 SOURCE = Path(__file__).parent / "crossbar.rdl"
-REGISTER_SPACE = 0x400
-"""Bytes that are kept for registers; memory begins behind them, at a multiple of its size."""
-
 REFERENCE = CrossbarConfig(64, 64, faults=True, drift=True)
 """The tile of the page in ``docs``."""
 
@@ -57,52 +51,30 @@ def crossbar_page() -> str:
     return markdown_text(crossbar_map(REFERENCE, CrossbarFolding()), f"hw/quietbar_hw/registers/{SOURCE.name}")
 
 
-class CrossbarRegisters(wiring.Component):
+class CrossbarRegisters(CoreRegisters):
     """The register bank of tiles, to be put between an AXI4-Lite port and their ``control``.
 
     Timing: see :class:`~quietbar_hw.registers.bank.RegisterBank`. A write of the memory is answered when the tiles have
     taken the word: they may first have to put the frame before into effect, at most ``weights + 16`` cycles.
 
-    Members:
-        s_axil_...: the AXI4-Lite port.
-        control: Out, see :func:`quietbar_hw.crossbar.control.control_signature`.
-        interrupt: Out(1), a level: an enabled error or event is there.
+    Members: those of :class:`~quietbar_hw.registers.core.CoreRegisters`; ``control`` is
+    :func:`quietbar_hw.crossbar.control.control_signature`.
     """
 
     def __init__(self, config: CrossbarConfig, folding: CrossbarFolding) -> None:
-        self.config, self.map = config, crossbar_map(config, folding)
-        super().__init__(
-            {
-                **axi_lite_members("s_axil", self.map.address_bits),
-                "control": In(control_signature(config)),
-                "interrupt": Out(1),
-            }
-        )
+        self.config = config
+        super().__init__(crossbar_map(config, folding), control_signature(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.bank = bank = RegisterBank(self.map)
-        connect_axi_lite(m, self, bank)
-        control, busy_before = self.control, Signal()
-        m.d.sync += busy_before.eq(control.busy)
+        bank = self.connect(m, Cause, COUNTERS)
+        control = self.control
         m.d.comb += [
-            control.run.eq(bank.control_run),
-            control.restart.eq(bank.control_restart),
-            control.clear.eq(bank.control_clear),
-            bank.status_busy.eq(control.busy),
             bank.status_ready.eq(control.ready),
-            bank.status_interrupt.eq(self.interrupt),
             bank.status_open.eq(control.open),
             bank.status_loaded.eq(control.loaded),
             bank.age_step.eq(control.time),
-            bank.events_finished_set.eq(busy_before & ~control.busy),
-            self.interrupt.eq(bank.errors_interrupt | bank.events_interrupt),
         ]
-        for cause in Cause:
-            event = getattr(bank, f"errors_{str(cause.name).lower()}_set")
-            m.d.comb += event.eq(control.errors[cause.bit_length() - 1])
-        for number, name in enumerate(COUNTERS):
-            m.d.comb += getattr(bank, f"{name}_count").eq(control.counters[number])
 
         # A write of the window is one of the tiles'; parts of words are refused.
         whole, bits = bank.memory_write_strobe.all(), index_bits(self.config)

@@ -6,21 +6,17 @@ import functools
 from pathlib import Path
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from quietbar.contract.engine import COUNTERS, REFERENCE, EngineConfig, EngineError
 
 from ..engine.control import control_signature
-from .axi_lite import axi_lite_members, connect_axi_lite
 from .bank import RegisterBank
+from .core import REGISTER_SPACE, CoreRegisters
 from .generate import markdown_text
 from .model import WORD_BYTES, RegisterMap
 from .rdl import read_map
 
 SOURCE = Path(__file__).parent / "engine.rdl"
-REGISTER_SPACE = 0x400
-"""Bytes that are kept for registers; memory begins behind them, at a multiple of its size."""
 
 
 def engine_parameters(config: EngineConfig) -> dict[str, int]:
@@ -49,57 +45,34 @@ def engine_page() -> str:
     return markdown_text(engine_map(REFERENCE), f"hw/quietbar_hw/registers/{SOURCE.name}")
 
 
-class EngineRegisters(wiring.Component):
+class EngineRegisters(CoreRegisters):
     """The register bank of an engine, to be put between an AXI4-Lite port and the core's ``control``.
 
     Timing: see :class:`~quietbar_hw.registers.bank.RegisterBank`. A write of the memory is answered when the core has
     judged it.
 
-    Members:
-        s_axil_...: the AXI4-Lite port.
-        control: Out, see :func:`quietbar_hw.engine.control.control_signature`.
-        interrupt: Out(1), a level: an enabled error or event is there.
+    Members: those of :class:`~quietbar_hw.registers.core.CoreRegisters`; ``control`` is
+    :func:`quietbar_hw.engine.control.control_signature`.
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self.config, self.map = config, engine_map(config)
-        super().__init__(
-            {
-                **axi_lite_members("s_axil", self.map.address_bits),
-                "control": In(control_signature(config)),
-                "interrupt": Out(1),
-            }
-        )
+        self.config = config
+        super().__init__(engine_map(config), control_signature(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.bank = bank = RegisterBank(self.map)
-        connect_axi_lite(m, self, bank)
+        bank = self.connect(m, EngineError, COUNTERS)
         control = self.control
         m.d.comb += [
-            control.run.eq(bank.control_run),
-            control.restart.eq(bank.control_restart),
-            control.clear.eq(bank.control_clear),
-            bank.status_busy.eq(control.busy),
             bank.status_seeded.eq(control.seeded),
-            bank.status_interrupt.eq(self.interrupt),
             bank.error_frame_block.eq(control.error_block),
-            self.interrupt.eq(bank.errors_interrupt | bank.events_interrupt),
         ]
-        for error in EngineError:
-            event = getattr(bank, f"errors_{str(error.name).lower()}_set")
-            m.d.comb += event.eq(control.errors[error.bit_length() - 1])
-        for number, name in enumerate(COUNTERS):
-            m.d.comb += getattr(bank, f"{name}_count").eq(control.counters[number])
 
         # The core counts frames as they leave; a step of either counter is a frame.
         left = Cat(control.counters[COUNTERS.index(name)][0] for name in ("frames", "bad_frames"))
-        left_before, busy_before, cleared = Signal.like(left), Signal(), Signal()
-        m.d.sync += [left_before.eq(left), busy_before.eq(control.busy), cleared.eq(control.clear)]
-        m.d.comb += [
-            bank.events_frame_set.eq((left != left_before) & ~cleared),
-            bank.events_finished_set.eq(busy_before & ~control.busy),
-        ]
+        left_before, cleared = Signal.like(left), Signal()
+        m.d.sync += [left_before.eq(left), cleared.eq(control.clear)]
+        m.d.comb += bank.events_frame_set.eq((left != left_before) & ~cleared)
         self._memory(m, bank)
         return m
 
