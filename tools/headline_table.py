@@ -1,0 +1,88 @@
+"""The table of all networks: ``python tools/headline_table.py docs/results/*.json``.
+
+Reads results of ``quietbar evaluate`` (files of another kind are passed over) and prints Markdown: for each, and for
+its ages, the points lost to the noise, without and with blocks, in float and in integers, and what the blocks cost.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from quietbar.contract import BlockConfig
+from quietbar.models import create
+
+SHAPES = {"digits": (10, 1, 8, 8), "cifar10": (10, 3, 32, 32), "imagenet-sample": (1000, 3, 224, 224)}
+"""Classes and image of each data set."""
+
+HEAD = ("network", "what varies", "clean %", "noisy", "blocks, float", "blocks, integers", "parameters", "MACs")
+
+
+@functools.cache
+def multiplications_of(network: str, data: str) -> int:
+    """Multiplications of a network for one image."""
+    classes, *shape = SHAPES[data]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        create(network, classes).eval()(torch.zeros(1, *shape))
+    return int(counter.get_total_flops()) // 2
+
+
+def variation_of(result: dict[str, Any]) -> str:
+    """What the chips of a result do, in a few words."""
+    if result["recipe"]["noise"].get("conductance"):
+        return f"{result['recipe']['noise']['conductance']} devices and columns, fresh"
+    return "every result, all the time" if result["variation"]["sigma"] else "columns, chip by chip"
+
+
+def lost(values: Sequence[float] | None, clean: float) -> str:
+    """Mean and deviation of accuracies, in points from clean."""
+    if values is None:
+        return ""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values) - clean:.2f} ± {deviation:.2f}"
+
+
+def rows_of(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """A row for the fresh chips, and one for each age."""
+    recipe, accuracies = result["recipe"], result["accuracies"]
+    clean = statistics.fmean(accuracies["clean"])
+    kind = "tuned" if any(column.startswith("tuned") for column in accuracies) else "denoised"
+    blocks = [BlockConfig.from_dict(tap["config"]) for tap in result["blocks"]["taps"] if tap["selected"]]
+    parameters = sum(block.parameters for block in blocks) / result["blocks"]["backbone"]
+    share = sum(block.multiplications for block in blocks) / multiplications_of(
+        recipe["model"]["name"], recipe["data"]["name"]
+    )
+    ages = [column.removeprefix("noisy") for column in accuracies if column.startswith("noisy")]
+    for age in ages:
+        first = not age
+        columns = [accuracies.get(f"{name}{age}") for name in ("noisy", f"{kind}, float", f"{kind}, integer")]
+        yield (
+            f"{recipe['model']['name']}, {recipe['data']['name']}" if first else "",
+            variation_of(result) if first else f"... after {age.removeprefix(', ')}",
+            f"{clean:.2f}" if first else "",
+            *(lost(values, clean) for values in columns),
+            f"+{parameters:.2%}" if first else "",
+            f"+{share:.1%}" if first else "",
+        )
+
+
+def main(paths: Sequence[str]) -> None:
+    """Print the table of the results in ``paths``."""
+    print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
+    for path in paths:
+        result = json.loads(Path(path).read_text())
+        if "accuracies" in result and "blocks" in result:
+            for row in rows_of(result):
+                print("| " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
