@@ -1,4 +1,4 @@
-"""The vectorised Gaussian source equals the contract's from any start."""
+"""The vectorised Gaussian source equals the contract's from any start, by compiled kernels and by NumPy."""
 
 import numpy as np
 import pytest
@@ -28,8 +28,10 @@ def test_equals_the_contract_from_any_start(seed, count, start) -> None:
     assert found.tolist() == samples(seed, count, start)
 
 
+@pytest.mark.parametrize("code", ["1", "0"], ids=["compiled", "NumPy"])
 @pytest.mark.parametrize("start", [0, 1, 5])
-def test_one_call_equals_many_across_the_ends_of_chunks(start) -> None:
+def test_one_call_equals_many_across_the_ends_of_chunks(start, code, monkeypatch) -> None:
+    monkeypatch.setenv("QUIETBAR_NATIVE", code)
     whole = gaussian(9, 2 * CHUNK + 100, start)
     for position in (0, 127, 128, CHUNK - 3, CHUNK, 2 * CHUNK - 1, 2 * CHUNK + 90):
         assert whole[position : position + 10].tolist() == samples(9, 10, start + position)
@@ -79,6 +81,7 @@ def test_arguments_out_of_range_are_refused_by_name(field, arguments) -> None:
 
 @pytest.mark.parametrize("fault", ["sine one entry off", "draws start one late", "signs swapped"])
 def test_a_planted_fault_is_caught(fault, monkeypatch) -> None:
+    monkeypatch.setenv("QUIETBAR_NATIVE", "0")
     if fault == "sine one entry off":
         monkeypatch.setattr(box_muller, "_SINES", np.roll(box_muller._SINES, 1 << SINE.rest_bits))
     elif fault == "draws start one late":

@@ -33,7 +33,9 @@ def test_equals_the_contract_from_any_start(seed, count, start) -> None:
     assert found.tolist() == samples(seed, count, start)
 
 
-def test_one_call_equals_many_across_the_ends_of_chunks() -> None:
+@pytest.mark.parametrize("code", ["1", "0"], ids=["compiled", "NumPy"])
+def test_one_call_equals_many_across_the_ends_of_chunks(code, monkeypatch) -> None:
+    monkeypatch.setenv("QUIETBAR_NATIVE", code)
     whole = source_array("inverse-cdf", 9, 2 * CHUNK + 100, 3)
     for position in (0, 63, 64, CHUNK - 3, CHUNK, 2 * CHUNK - 1, 2 * CHUNK + 90):
         assert whole[position : position + 10].tolist() == samples(9, 10, 3 + position)
@@ -71,6 +73,7 @@ def test_what_is_no_source_is_refused() -> None:
 
 @pytest.mark.parametrize("fault", ["base one row off", "draws start one late", "octave one off"])
 def test_a_planted_fault_is_caught(fault, monkeypatch) -> None:
+    monkeypatch.setenv("QUIETBAR_NATIVE", "0")
     if fault == "base one row off":
         monkeypatch.setattr(inverse_cdf, "_BASE", np.roll(inverse_cdf._BASE, 1))
     elif fault == "draws start one late":

@@ -20,7 +20,9 @@ from quietbar.contract.gaussian import (
     SQUARE_ROOT,
     InterpolationTable,
 )
-from quietbar.integer.uniform import DRAW_HIGH, Words, draw_chunks
+
+from .compiled import compiled_samples
+from .uniform import DRAW_HIGH, Words, draw_chunks
 
 Integers = NDArray[np.int64]
 
@@ -121,14 +123,23 @@ def gaussian_array(seed: int, count: int, start: int = 0) -> NDArray[np.int16]:
     require_integer("start", start, 0, 2 * DRAW_HIGH + 1)
     require_integer("count", count, 0, 2 * DRAW_HIGH)
     skipped = start % 2
-    found = np.empty(count + skipped + 1, np.int16)
+    draws = (count + skipped + 1) // 2
+    found = compiled_samples("box-muller", seed, draws, start // 2)
+    if found is None:
+        found = samples_by_numpy(seed, draws, start // 2)
+    return found[skipped : skipped + count]
+
+
+def samples_by_numpy(seed: int, draws: int, start: int) -> NDArray[np.int16]:
+    """The samples of draws ``start`` to ``start + draws - 1`` without compiled kernels."""
+    found = np.empty(2 * draws, np.int16)
     position = 0
-    for chunk in draw_chunks(seed, (count + skipped + 1) // 2, start // 2):
+    for chunk in draw_chunks(seed, draws, start):
         for first in range(0, chunk.size, PIECE):
             piece = samples_of_draws(chunk[first : first + PIECE])
             found[position : position + piece.size] = piece
             position += piece.size
-    return found[skipped : skipped + count]
+    return found
 
 
 def gaussian(seed: int, count: int, start: int = 0) -> Tensor:

@@ -19,6 +19,7 @@ from quietbar.contract.inverse_cdf import (
 )
 from quietbar.contract.uniform import LFSR161
 
+from .compiled import compiled_samples
 from .uniform import DRAW_HIGH, Words, draw_chunks
 
 PIECE = 1 << 14
@@ -79,6 +80,12 @@ def inverse_cdf_array(seed: int, count: int, start: int = 0) -> NDArray[np.int16
     """
     require_integer("start", start, 0, DRAW_HIGH)
     require_integer("count", count, 0, DRAW_HIGH)
+    found = compiled_samples("inverse-cdf", seed, count, start)
+    return samples_by_numpy(seed, count, start) if found is None else found
+
+
+def samples_by_numpy(seed: int, count: int, start: int) -> NDArray[np.int16]:
+    """The samples of draws ``start`` to ``start + count - 1`` without compiled kernels."""
     found = np.empty(count, np.int16)
     position = 0
     for chunk in draw_chunks(seed, count, start, LFSR161):

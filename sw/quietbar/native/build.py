@@ -17,7 +17,34 @@ from typing import Any
 
 import torch  # noqa: F401 - brings the pool of threads that the kernels share with it
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+from quietbar.contract import gaussian, inverse_cdf
+from quietbar.contract.uniform import LFSR161, LFSR258
+
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.cpp", "gaussian.cpp"))
+
+CONSTANTS = {
+    "RADIUS_BITS": gaussian.RADIUS_BITS,
+    "ANGLE_BITS": gaussian.ANGLE_BITS,
+    "SIGN_OF_FIRST_BIT": gaussian.SIGN_OF_FIRST_BIT,
+    "SIGN_OF_SECOND_BIT": gaussian.SIGN_OF_SECOND_BIT,
+    "PRODUCT_SHIFT": gaussian.PRODUCT_SHIFT,
+    "LOGARITHM_INDEX_BITS": gaussian.LOGARITHM.index_bits,
+    "LOGARITHM_REST_BITS": gaussian.LOGARITHM.rest_bits,
+    "ROOT_INDEX_BITS": gaussian.SQUARE_ROOT.index_bits,
+    "ROOT_REST_BITS": gaussian.SQUARE_ROOT.rest_bits,
+    "SINE_REST_BITS": gaussian.SINE.rest_bits,
+    "BOX_MULLER_COMPONENTS": len(LFSR258.components),
+    "SIGN_BIT": inverse_cdf.SIGN_BIT,
+    "FINE_BITS": inverse_cdf.FINE_BITS,
+    "PLACE_BITS": inverse_cdf.PLACE_BITS,
+    "BASE_BITS": inverse_cdf.BASE_BITS,
+    "SLOPE_BITS": inverse_cdf.SLOPE_BITS,
+    "CURVE_SHIFT": inverse_cdf.CURVE_SHIFT,
+    "SLOPE_SHIFT": inverse_cdf.SLOPE_SHIFT,
+    "MAGNITUDE_SHIFT": inverse_cdf.MAGNITUDE_SHIFT,
+    "INVERSE_CDF_COMPONENTS": len(LFSR161.components),
+}
+"""What ``gaussian.cpp`` has from the contract."""
 
 FLAGS = (
     "-std=c++17",
@@ -29,6 +56,7 @@ FLAGS = (
     # What these two give up are error flags that nobody reads; without them floor() is not vectorized.
     "-fno-trapping-math",
     "-fno-math-errno",
+    *(f"-D{name}={value}" for name, value in CONSTANTS.items()),
 )
 
 SECONDS_TO_COMPILE = 120
@@ -36,20 +64,27 @@ SECONDS_TO_COMPILE = 120
 POINTER, SIZE, REAL, WORD, COUNT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double, ctypes.c_uint64, ctypes.c_int
 READ_OUT = [POINTER, SIZE, SIZE, POINTER, REAL, WORD, WORD, *[POINTER] * 3, SIZE, SIZE, POINTER, POINTER, COUNT]
 QUANTIZE = [POINTER, POINTER, SIZE, POINTER, POINTER, COUNT]
+LEAP_MATRICES = [POINTER, SIZE, POINTER]
+BOX_MULLER = [POINTER, SIZE, POINTER, WORD, *[POINTER] * 6, COUNT]
+INVERSE_CDF = [POINTER, SIZE, POINTER, WORD, *[POINTER] * 3, COUNT]
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """The functions of ``kernels.cpp``, by the name of the element type.
+    """The functions of ``kernels.cpp``, by the name of the element type, and of ``gaussian.cpp``.
 
     Attributes:
         read_out: ``"float32"`` and ``"float64"`` -> the function.
         quantize: the same.
+        leap_matrices, box_muller, inverse_cdf: the functions of these names.
         has_threads: whether they use PyTorch's pool of threads; where it is not GNU OpenMP, they use one thread.
     """
 
     read_out: dict[str, Any]
     quantize: dict[str, Any]
+    leap_matrices: Any
+    box_muller: Any
+    inverse_cdf: Any
     has_threads: bool
 
 
@@ -82,50 +117,58 @@ def _load(wanted: str) -> tuple[Kernels | None, str]:
     try:
         # With PyTorch's own pool of threads where that is GNU OpenMP; two pools would fight for the cores.
         try:
-            found, has_threads = _open(_built(("-fopenmp",))), True
+            found = _open(_built(("-fopenmp",)), has_threads=True)
         except (_BuildError, OSError):
-            found, has_threads = _open(_built(())), False
+            found = _open(_built(()), has_threads=False)
     except (_BuildError, OSError) as error:
         # Once: what this function gives is kept.
         message = f"quietbar's kernels are not used ({error}); PyTorch gives the same results, more slowly"
         warnings.warn(f"{message}. QUIETBAR_NATIVE=0 in the environment silences this.", RuntimeWarning, stacklevel=2)
         return None, f"PyTorch: {error}"
-    for types, arguments in ((found.read_out, READ_OUT), (found.quantize, QUANTIZE)):
-        for function in types.values():
-            function.argtypes, function.restype = arguments, None
-    kept = Kernels(found.read_out, found.quantize, has_threads)
-    return kept, f"compiled kernels, {'the threads of PyTorch' if has_threads else 'one thread'}"
+    return found, f"compiled kernels, {'the threads of PyTorch' if found.has_threads else 'one thread'}"
 
 
-def _open(path: Path) -> Kernels:
+def _open(path: Path, has_threads: bool) -> Kernels:
     library = ctypes.CDLL(str(path))
-    by_type = {
-        name: {each: getattr(library, f"{name}_{each}") for each in ("float32", "float64")}
-        for name in ("read_out", "quantize")
-    }
-    return Kernels(by_type["read_out"], by_type["quantize"], False)
+
+    def function(name: str, arguments: list[Any]) -> Any:
+        found = getattr(library, name)
+        found.argtypes, found.restype = arguments, None
+        return found
+
+    types = ("float32", "float64")
+    return Kernels(
+        {each: function(f"read_out_{each}", READ_OUT) for each in types},
+        {each: function(f"quantize_{each}", QUANTIZE) for each in types},
+        function("leap_matrices", LEAP_MATRICES),
+        function("box_muller", BOX_MULLER),
+        function("inverse_cdf", INVERSE_CDF),
+        has_threads,
+    )
 
 
 def _built(extra: tuple[str, ...]) -> Path:
-    """The shared library for this source, compiler and machine, from the cache or built into it."""
+    """The shared library for these sources, compiler and machine, from the cache or built into it."""
     from quietbar import toolchain
 
     compiler = toolchain.compiler()
     if compiler.path is None:
         raise _BuildError(compiler.problem)
     flags = (*FLAGS, *extra)
-    facts = (SOURCE.read_text(), str(compiler.path), compiler.version, flags, _processor())
+    sources = [source.read_text() for source in SOURCES]
+    facts = (sources, str(compiler.path), compiler.version, flags, _processor())
     digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:20]
     target = cache_folder() / f"kernels-{digest}.so"
     if target.is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
-        part, whole = Path(folder) / "kernels.o", Path(folder) / "kernels.so"
-        _run([str(compiler.path), *flags, "-c", str(SOURCE), "-o", str(part)])
+        parts, whole = [Path(folder) / f"{source.stem}.o" for source in SOURCES], Path(folder) / "kernels.so"
+        for source, part in zip(SOURCES, parts, strict=True):
+            _run([str(compiler.path), *flags, "-c", str(source), "-o", str(part)])
         # Linked without -fopenmp: its functions are found in the library that PyTorch has loaded.
         undefined = ["-undefined", "dynamic_lookup"] if platform.system() == "Darwin" else []
-        _run([str(compiler.path), "-shared", *undefined, str(part), "-o", str(whole)])
+        _run([str(compiler.path), "-shared", *undefined, *map(str, parts), "-o", str(whole)])
         os.replace(whole, target)  # whole or not at all, however many processes build at once
     return target
 
