@@ -1,8 +1,8 @@
 """The Pareto plot of compared searches: ``python tools/plot_placements.py docs/results/digits-placements.json``.
 
-Reads what ``quietbar placements --output`` wrote and writes an SVG beside it: the validation accuracy of each plan
-against its parameters, and against cycles of the reference engine; the line joins the plans that no cheaper one equals.
-A second run writes the same file.
+Reads what ``quietbar placements --output`` wrote and writes an SVG beside it: for each search and budget the mean
+validation accuracy of its plans against their mean parameters, and against cycles of the reference engine, with the
+deviation over the seeds; the line joins the means that no cheaper one equals. A second run writes the same file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from quietbar.experiment.placements import spread
 from quietbar.files import atomic_file
 
 MARKERS = {"noise": "o", "gradient": "s", "joint": "^", "greedy": "v", "random": "x", "exhaustive": "D"}
@@ -31,28 +32,30 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return found
 
 
-def draw(axes: Any, rows: Sequence[dict[str, Any]], costs: Sequence[float], label: str) -> None:
+def draw(axes: Any, rows: Sequence[dict[str, Any]], cost: str, label: str, scale: float = 1.0) -> None:
     """One panel."""
-    accuracies = [statistics.fmean(row["accuracies"]) for row in rows]
-    axes.step(*zip(*front(list(zip(costs, accuracies, strict=True))), strict=True), where="post", color="0.6", zorder=1)
+    costs = [scale * statistics.fmean(plan[cost] for plan in row["plans"]) for row in rows]
+    means, deviations = zip(*(spread(row["plans"]) for row in rows), strict=True)
+    axes.step(*zip(*front(list(zip(costs, means, strict=True))), strict=True), where="post", color="0.6", zorder=1)
     for number, (search, marker) in enumerate(MARKERS.items()):
         chosen = [index for index, row in enumerate(rows) if row["search"] == search]
         if chosen:
-            x, y = [costs[index] for index in chosen], [accuracies[index] for index in chosen]
+            x, y, error = ([column[index] for index in chosen] for column in (costs, means, deviations))
             # Equal plans lie on each other: larger marks behind smaller ones.
-            axes.plot(x, y, marker, markersize=11 - 1.4 * number, fillstyle="none", label=search, zorder=2)
+            size = 11 - 1.4 * number
+            axes.errorbar(x, y, error, fmt=marker, markersize=size, fillstyle="none", elinewidth=0.6, label=search)
     axes.set(xlabel=label, ylabel="validation accuracy, %")
 
 
 def main(path: Path) -> None:
     """Read, draw, write."""
-    rows = [row for row in json.loads(path.read_text(encoding="utf-8")) if "refused" not in row]
+    rows = [row for row in json.loads(path.read_text(encoding="utf-8"))["rows"] if "refused" not in row]
     settings: Any = {"svg.hashsalt": "quietbar", "svg.fonttype": "none", "font.size": 9}
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        draw(left, rows, [100 * row["overhead"] for row in rows], "parameters of the blocks, % of the network's")
-        draw(right, rows, [row["cycles"] for row in rows], "engine cycles a frame")
+        draw(left, rows, "overhead", "parameters of the blocks, % of the network's", 100)
+        draw(right, rows, "cycles", "engine cycles a frame")
         left.legend()
         target = path.with_suffix(".svg")
         with atomic_file(target) as stream:

@@ -406,6 +406,37 @@ class TestTrainedSearches:
         with pytest.raises(ConfigurationError, match=r"placement\.candidates = 4"):
             placement.search_exhaustively(*arguments, training=self.TRAINING)
 
+    def test_every_set_with_none_to_add_and_none_to_widen_is_trained(self, noisy, monkeypatch):
+        """Compared with a list made the slow way: all sets that fit, less those that another one contains."""
+        trained, insert = [], placement.trained.insert
+        monkeypatch.setattr(placement.trained, "insert", lambda model, taps, **given: (
+            trained.append({tap.name: tap.hidden for tap in taps}), insert(model, taps, **given)
+        )[1])  # fmt: skip
+        budget, widths = 0.05, (1 / 16, 1 / 8, 1 / 4)
+        training = placement.BlockTraining(1)
+        plan, _ = placement.search_exhaustively(
+            noisy, images(32), images(32, seed=2), budget, widths=widths, training=training
+        )
+        sizes = {"stage1": (16, 8), "stage2": (16, 8), "stage3": (32, 4), "stage4": (32, 4)}
+        options = {
+            name: {0: 0} | {
+                round(width * channels): BlockConfig(channels, round(width * channels), side, side).parameters
+                for width in widths
+            } for name, (channels, side) in sizes.items()
+        }  # fmt: skip
+        affordable = int(budget * plan.backbone)
+        fitting = [
+            hidden for hidden in itertools.product(*options.values())
+            if 0 < sum(costs[each] for costs, each in zip(options.values(), hidden, strict=True)) <= affordable
+        ]  # fmt: skip
+        largest = [
+            {name: each for name, each in zip(options, hidden, strict=True) if each} for hidden in fitting
+            if not any(other != hidden and all(a <= b for a, b in zip(hidden, other, strict=True)) for other in fitting)
+        ]  # fmt: skip
+        assert sorted(trained, key=repr) == sorted(largest, key=repr) and len(largest) > 5
+        assert {tap.name: tap.hidden for tap in plan.selected} in largest
+        assert plan.parameters <= affordable
+
     def test_blocks_are_left_out_at_random_but_never_all(self, noisy):
         quiet = denoise.insert(noisy, ["stage1", "stage2"], images().images)
         found, seen = denoise.taps(quiet), []

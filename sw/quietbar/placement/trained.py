@@ -160,31 +160,35 @@ def search_exhaustively(
     budget: float = 0.02,
     candidates: Iterable[str] | None = None,
     *,
-    width: float = 0.25,
+    widths: Sequence[float] = (0.25,),
     kernel: Kernel = "depthwise",
     mode: Mode = "mean",
     training: BlockTraining = BlockTraining(),
 ) -> tuple[Plan, nn.Module]:
-    """Train every set of blocks that fits the budget and could not have one more; for small networks.
+    """Train every set of blocks that fits the budget and could have none more and none wider; for small networks.
 
-    The arguments are those of :func:`search_jointly`. The scores are each candidate's share of the sets that are better
-    than the median one.
+    The arguments are those of :func:`search_jointly`, but each block may have any of the ``widths``. The scores are
+    each candidate's share of the sets that are better than the median one.
 
     Raises:
-        ConfigurationError: there are more than ``EVERY_SUBSET`` such sets.
+        ConfigurationError: there are more than ``EVERY_SUBSET`` sets, whatever they cost.
     """
-    space = _Space(model, data, budget, candidates, width, kernel, mode)
-    require(space.count <= EVERY_SUBSET, "placement.candidates", len(space.names), f"of {EVERY_SUBSET} sets at most")
+    require(len(widths) > 0, "placement.widths", tuple(widths), "at least one")
+    space = _Space(model, data, budget, candidates, min(widths), kernel, mode)
+    offered = {name: [_of_width(block, width) for width in sorted(widths)] for name, block in space.blocks.items()}
+    count = (1 + len(widths)) ** len(offered)
+    require(count <= EVERY_SUBSET, "placement.candidates", len(offered), f"of {EVERY_SUBSET} sets at most, not {count}")
     results = []
-    for names in space.largest():
-        trained = insert(model, space.planned(names), kernel=kernel, mode=mode, seed=training.seed)
+    for blocks in _largest(offered, space.affordable):
+        trained = insert(model, _planned(blocks), kernel=kernel, mode=mode, seed=training.seed)
         training(trained, data)
-        results.append((_Losses(trained, scoring, training.objective)(names), names, trained))
+        results.append((_Losses(trained, scoring, training.objective)(blocks), blocks, trained))
     results.sort(key=lambda each: each[0])
     better = results[: max(1, len(results) // 2)]
-    shares = {name: sum(name in names for _, names, _ in better) / len(better) for name in space.names}
+    shares = {name: sum(name in blocks for _, blocks, _ in better) / len(better) for name in space.names}
     least, chosen, found = results[0]
-    return space.plan(chosen, shares, least / _Losses(model, scoring, training.objective)(())), found.eval()
+    space.blocks = {**space.blocks, **chosen}
+    return space.plan(tuple(chosen), shares, least / _Losses(model, scoring, training.objective)(())), found.eval()
 
 
 class _Space:
@@ -208,9 +212,7 @@ class _Space:
         with analog.quiet(model):
             names = find_candidates(model, first[0]) if candidates is None else list(candidates)
             narrow = measure(model, names, first[0], kernel=kernel, mode=mode)
-        self.blocks: Mapping[str, BlockConfig] = {
-            name: replace(config, hidden=max(1, round(width * config.channels))) for name, config in narrow.items()
-        }
+        self.blocks: Mapping[str, BlockConfig] = {name: _of_width(config, width) for name, config in narrow.items()}
         self.names = tuple(self.blocks)
         self.budget, self.backbone = float(budget), sum(parameter.numel() for parameter in model.parameters())
         self.affordable = int(budget * self.backbone)
@@ -227,16 +229,8 @@ class _Space:
     def fits(self, names: Iterable[str]) -> bool:
         return sum(self.blocks[name].parameters for name in names) <= self.affordable
 
-    def largest(self) -> Iterator[tuple[str, ...]]:
-        """The sets that fit and to which no candidate can be added."""
-        for number in range(len(self.names), 0, -1):
-            for names in itertools.combinations(self.names, number):
-                others = (name for name in self.names if name not in names)
-                if self.fits(names) and not any(self.fits((*names, other)) for other in others):
-                    yield names
-
     def planned(self, names: Iterable[str]) -> list[PlannedTap]:
-        return [PlannedTap(name, 0.0, self.blocks[name], 0.0, selected=True) for name in names]
+        return _planned({name: self.blocks[name] for name in names})
 
     def plan(self, chosen: Sequence[str], scores: Mapping[str, float], remaining: float) -> Plan:
         total = sum(max(0.0, score) for score in scores.values()) or 1.0
@@ -245,6 +239,26 @@ class _Space:
             for name, block in self.blocks.items()
         ]
         return Plan(tuple(found), self.budget, self.backbone, remaining)
+
+
+def _of_width(block: BlockConfig, width: float) -> BlockConfig:
+    return replace(block, hidden=max(1, round(width * block.channels)))
+
+
+def _planned(blocks: Mapping[str, BlockConfig]) -> list[PlannedTap]:
+    return [PlannedTap(name, 0.0, block, 0.0, selected=True) for name, block in blocks.items()]
+
+
+def _largest(offered: Mapping[str, Sequence[BlockConfig]], affordable: int) -> Iterator[dict[str, BlockConfig]]:
+    """The sets that fit and in which no block can be added and none replaced by the next wider one offered there."""
+    costs = {name: [0, *(block.parameters for block in blocks)] for name, blocks in offered.items()}
+    for numbers in itertools.product(*(range(len(each)) for each in costs.values())):
+        chosen = dict(zip(costs, numbers, strict=True))
+        left = affordable - sum(costs[name][number] for name, number in chosen.items())
+        steps = [costs[name][number + 1] - costs[name][number]
+                 for name, number in chosen.items() if number + 1 < len(costs[name])]  # fmt: skip
+        if any(numbers) and left >= 0 and all(step > left for step in steps):
+            yield {name: offered[name][number - 1] for name, number in chosen.items() if number}
 
 
 class _Losses:
