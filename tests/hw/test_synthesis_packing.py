@@ -72,6 +72,18 @@ def prove_equal(before, after, folder):
     run_yosys(script, folder, "netlists")
 
 
+def test_a_design_that_abc_gets_in_parts_comes_out_flat_and_the_same(netlist, tmp_path):
+    inner = DESIGN.replace("module top(", "module top_inner(")
+    names = [name.strip().split()[-1] for name in DESIGN[DESIGN.index("(") + 1 : DESIGN.index(")")].split(",")]
+    ports = ", ".join(f".{name}({name})" for name in names)
+    outer = f"{DESIGN[: DESIGN.index(';') + 1].replace('reg ', '')}\n  top_inner inner({ports});\nendmodule\n"
+    (tmp_path / "top.v").write_text(inner + outer)
+    run_yosys([*ecp5_script("top.v", "top", ["inner"]), "write_json top.json"], tmp_path, "top.v")
+    after = json.loads((tmp_path / "top.json").read_text())
+    assert not {cell["type"] for cell in after["modules"]["top"]["cells"].values()} & {"top_inner"}
+    prove_equal(netlist, after, tmp_path)
+
+
 def test_plain_registers_are_packed_and_the_results_stay_the_same(netlist, tmp_path):
     packed = copy.deepcopy(netlist)
     assert pack_factors(packed) == 3

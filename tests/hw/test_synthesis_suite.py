@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from quietbar_hw.synthesis.designs import DESIGNS
 from quietbar_hw.synthesis.harness import PinHarness
 from quietbar_hw.synthesis.suite import TARGETS, figures, regressions, run_suite, table, tool_versions
 from quietbar_hw.synthesis.tools import critical_path
-from quietbar_hw.verilog import ports
+from quietbar_hw.verilog import ports, to_verilog
 
 BASELINE = Path(__file__).parents[2] / "hw/synth/baseline.json"
 
@@ -41,6 +42,13 @@ def changed(path, value):
         place = place[key]
     place[path[-1]] = value
     return results
+
+
+@pytest.mark.parametrize("name", [name for name, design in DESIGNS.items() if design.parts])
+def test_parts_that_abc_gets_one_by_one_are_there(name):
+    verilog = to_verilog(DESIGNS[name].make(), "top")
+    for part in DESIGNS[name].parts:
+        assert len(re.findall(rf"^module \w*_{part}\(", verilog, re.MULTILINE)) == 1, part
 
 
 def test_equal_results_are_no_regression():

@@ -41,6 +41,7 @@ class Watched:
             it has none to speak of.
         frequency: in MHz, that the FPGA tools aim at.
         goal: on ECP5.
+        parts: instances that ABC gets one by one on ECP5, where all at once would take it too long.
     """
 
     summary: str
@@ -49,6 +50,7 @@ class Watched:
     multipliers: int = 0
     frequency: float = 125.0
     goal: Goal | None = None
+    parts: tuple[str, ...] = ()
 
 
 CORE_STAGE = BlockConfig(32, 8, 32, 32, kernel="dense").stage("spatial")
@@ -57,6 +59,7 @@ DENOISER_FOLDING = Folding.choose(DENOISER, lanes=8)
 SMALLEST = BlockConfig(4, 1, 8, 8)
 SMALLEST_FOLDING = Folding.choose(SMALLEST, lanes=1, cycles_per_pixel=64)
 ENGINE_GOAL = Goal(mhz=110, lut4_per_multiplier=45)
+ENGINE_PARTS = ("reduce", "spatial", "heads", "noise")
 CONTROL_REGISTERS = RegisterMap(
     name="control",
     registers=tuple(
@@ -89,6 +92,7 @@ DESIGNS: dict[str, Watched] = {
         ("ecp5", "xilinx7"),
         multipliers=REFERENCE.multipliers,
         goal=ENGINE_GOAL,
+        parts=ENGINE_PARTS,
     ),
     "engine_inverse_cdf": Watched(
         "reference engine with the inverse CDF in place of Box-Muller",
@@ -96,6 +100,7 @@ DESIGNS: dict[str, Watched] = {
         ("ecp5",),
         multipliers=REFERENCE.multipliers,
         goal=ENGINE_GOAL,
+        parts=ENGINE_PARTS,
     ),
     "denoiser": Watched(
         "denoiser of 16 x 32 x 32, hidden 4, sampling, 8 lanes, Gaussian source in",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .tools import run_yosys
@@ -45,9 +45,19 @@ def counted(cells: Mapping[str, int], kinds: Mapping[str, tuple[str, ...]]) -> d
     return {name: sum(cells.get(cell, 0) for cell in cells_of) for name, cells_of in kinds.items()}
 
 
-def ecp5_script(verilog: str, top: str) -> list[str]:
-    """Yosys' commands for ECP5. With -dff, which takes ABC minutes for an engine, and saves a register bank 40 %."""
-    return [f"read_verilog {verilog}", f"synth_ecp5 -abc9 -dff -top {top}"]
+def ecp5_script(verilog: str, top: str, parts: Sequence[str] = ()) -> list[str]:
+    """Yosys' commands for ECP5; the netlist is flat.
+
+    With -dff: it saves a register bank 40 % of its LUTs, but ABC's time grows faster than the design. ``parts`` are
+    instances, by name, whose logic ABC gets on its own each; only then are they flattened into the rest.
+    """
+    kept = " ".join(f"*_{part}" for part in parts)
+    return [
+        f"read_verilog {verilog}",
+        *([f"setattr -mod -set keep_hierarchy 1 {kept}"] if parts else []),
+        f"synth_ecp5 -abc9 -dff -top {top}",
+        *(["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"] if parts else []),
+    ]
 
 
 def count_resources(verilog: Path, top: str) -> dict[str, int]:

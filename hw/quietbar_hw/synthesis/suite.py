@@ -6,6 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def _made(name: str, target: str, seeds: Sequence[int], cache: Path, tell: Calla
     """The result of a design on a target, each step of it from ``cache`` if it was made before."""
     design = DESIGNS[name]
     component = design.make()
-    material = [to_verilog(component, "top"), target, repr(tool_versions()), repr(design.frequency)]
+    material = [to_verilog(component, "top"), target, repr(tool_versions()), repr(design.frequency), repr(design.parts)]
     material += [Path(targets.__file__).with_name(f"{part}.py").read_text() for part in STEPS]
 
     def keep(step: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def _run(
         assert library is not None
         step = f"cells of {hashlib.sha256(library.read_bytes()).hexdigest()}"
         return keep(step, lambda: standard_cells(component, folder, library=library, frequency=CELLS_MHZ))
-    place = targets.ecp5 if target == "ecp5" else targets.ice40
+    place = partial(targets.ecp5, parts=design.parts) if target == "ecp5" else partial(targets.ice40)
     found = place(component, folder, seeds=seeds, frequency=design.frequency, keep=keep)
     if target == "ecp5" and design.multipliers:
         found["lut4_per_multiplier"] = round(found["resources"]["LUT4"] / design.multipliers, 1)

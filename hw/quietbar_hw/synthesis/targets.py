@@ -39,7 +39,13 @@ def at_once(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def ecp5(
-    component: Any, folder: Path, *, seeds: Sequence[int], frequency: float, keep: Keep = at_once
+    component: Any,
+    folder: Path,
+    *,
+    seeds: Sequence[int],
+    frequency: float,
+    parts: Sequence[str] = (),
+    keep: Keep = at_once,
 ) -> dict[str, Any]:
     """Lattice ECP5-85: resources without the harness; Fmax of each seed, placed and routed inside it.
 
@@ -51,18 +57,19 @@ def ecp5(
         folder: for the tools' files.
         seeds: of the placer; none leaves placement out.
         frequency: in MHz, that the tools aim at.
+        parts: of the component, that ABC gets one by one, see `ecp5_script`.
         keep: of the count and of each placement.
     """
 
     def count() -> dict[str, Any]:
         file = write_verilog_of(component, folder, "top")
-        return counted(run_yosys(ecp5_script(file, "top"), folder, file), COUNTED)
+        return counted(run_yosys(ecp5_script(file, "top", parts), folder, file), COUNTED)
 
     def place(seed: int) -> dict[str, Any]:
         file = "harness.v"
         if not (folder / "harness.json").is_file():
             write_verilog_of(PinHarness(component), folder, "harness")
-            run_yosys([*ecp5_script(file, "harness"), "write_json netlist.json"], folder, file)
+            run_yosys([*ecp5_script(file, "harness", parts), "write_json netlist.json"], folder, file)
             netlist = json.loads((folder / "netlist.json").read_text())
             pack_factors(netlist)
             (folder / "harness.json").write_text(json.dumps(netlist))
