@@ -55,7 +55,7 @@ class Watched:
 
 CORE_STAGE = BlockConfig(32, 8, 32, 32, kernel="dense").stage("spatial")
 DENOISER = BlockConfig(16, 4, 32, 32, kernel="depthwise", mode="sampling")
-DENOISER_FOLDING = Folding.choose(DENOISER, lanes=8)
+DENOISER_FOLDING = Folding.choose(DENOISER, lanes=4)
 SMALLEST = BlockConfig(4, 1, 8, 8)
 SMALLEST_FOLDING = Folding.choose(SMALLEST, lanes=1, cycles_per_pixel=64)
 ENGINE_GOAL = Goal(mhz=110, lut4_per_multiplier=45)
@@ -103,7 +103,7 @@ DESIGNS: dict[str, Watched] = {
         parts=ENGINE_PARTS,
     ),
     "denoiser": Watched(
-        "denoiser of 16 x 32 x 32, hidden 4, sampling, 8 lanes, Gaussian source in",
+        "denoiser of 16 x 32 x 32, hidden 4, sampling, 4 lanes, Gaussian source in",
         lambda: AxiDenoiser(DENOISER, DENOISER_FOLDING),
         ("ecp5", "xilinx7", "cells"),
         multipliers=DENOISER_FOLDING.multipliers(DENOISER),
