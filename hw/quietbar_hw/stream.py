@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, Value, ValueCastable
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import require, require_integer
 from quietbar.contract.stream import CONFIGURATION_WORD_BITS
 
 from .counting import Loop, step_through
+from .storage import storage
 
 LoadWord = data.StructLayout({"word": CONFIGURATION_WORD_BITS, "first": 1})
 """A word of configuration on its way to the component that it configures; ``first`` is set on the first of an image."""
@@ -55,16 +56,36 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        kind = fifo.SyncFIFOBuffered if self.block else fifo.SyncFIFO
-        m.submodules.memory = memory = kind(width=Shape.cast(self.shape).width, depth=self.depth)
+        rows = self.depth - self.block
+        m.submodules.memory = memory = storage(Shape.cast(self.shape).width, rows)
+        write, read = memory.write_port(), memory.read_port(domain="sync" if self.block else "comb")
+        # Whether there is room, and whether there is anything, are registers: much hangs on both. The level is counted
+        # from where it ends at a power of two, so that its highest bit says that the memory is full.
+        power = 1 << (rows - 1).bit_length()
+        level, there = Signal(range(2 * power), init=power - rows), Signal()
+        full, last = level[-1], level == power - rows + 1
+        writing, reading = Signal(), Signal()
         m.d.comb += [
-            memory.w_data.eq(Value.cast(self.i.payload)),
-            memory.w_en.eq(self.i.valid),
-            self.i.ready.eq(memory.w_rdy),
-            Value.cast(self.o.payload).eq(memory.r_data),
-            self.o.valid.eq(memory.r_rdy),
-            memory.r_en.eq(self.o.ready),
+            self.i.ready.eq(~full),
+            writing.eq(self.i.valid & ~full),
+            write.en.eq(writing),
+            write.data.eq(Value.cast(self.i.payload)),
+            Value.cast(self.o.payload).eq(read.data),
         ]
+        for port, moving in ((write, writing), (read, reading)):
+            place = Signal(range(rows), name="write_place" if port is write else "read_place")
+            m.d.comb += port.addr.eq(place)
+            with m.If(moving):
+                m.d.sync += place.eq(Mux(place == rows - 1, 0, place + 1) if rows & (rows - 1) else place + 1)
+        with m.If(writing != reading):
+            m.d.sync += [level.eq(Mux(writing, level + 1, level - 1)), there.eq(writing | ~last)]
+        if self.block:
+            offered = Signal()
+            m.d.comb += [reading.eq(there & (~offered | self.o.ready)), read.en.eq(reading), self.o.valid.eq(offered)]
+            with m.If(reading | self.o.ready):
+                m.d.sync += offered.eq(reading)
+        else:
+            m.d.comb += [reading.eq(there & self.o.ready), self.o.valid.eq(there)]
         return m
 
 
@@ -114,14 +135,16 @@ class ResultQueue(wiring.Component):
         # Addresses need no comparison where they are a power of two; credit, not the queue, keeps to the depth.
         rows = 1 << (self.depth - 1).bit_length()
         m.submodules.queue = queue = Queue(self.shape, rows + self.block, block=self.block)
-        outstanding = Signal(range(self.depth + 1))
+        # Results outstanding beyond those that leave room for another launch: room is the sign, a register.
+        room = self.depth - self.burst + 1
+        beyond = Signal(range(-room, self.burst), init=-room)
         leaving = self.o.valid & self.o.ready
         m.d.comb += [
-            self.room.eq(outstanding <= self.depth - self.burst),
+            self.room.eq(beyond[-1]),
             queue.i.payload.eq(self.arrivals.payload),
             queue.i.valid.eq(self.arrivals.valid),
         ]
-        m.d.sync += outstanding.eq(outstanding + Mux(self.launch, self.count, 0) - leaving)
+        m.d.sync += beyond.eq(beyond + Mux(self.launch, self.count, 0) - leaving)
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m
 

@@ -18,15 +18,16 @@ def kept(pairs):
     """What is kept of the words of multipliers and shifts."""
     m, word, found = Module(), Signal(WORD_BITS), []
     scale = data.View(memory.SCALE, Signal(memory.SCALE.size))
-    m.d.comb += scale.eq(memory._placed(word))
+    m.d.comb += scale.eq(memory._placed(m, word))
 
     async def bench(context):
         for multiplier, shift in pairs:
             context.set(word, multiplier | shift << SHIFT_PLACE)
-            await context.delay(1e-9)
+            await context.tick()
             found.append((context.get(scale.multiplier), context.get(scale.window)))
 
     simulator = Simulator(m)
+    simulator.add_clock(1e-8)
     simulator.add_testbench(bench)
     simulator.run()
     return found

@@ -80,10 +80,10 @@ FAULTS = {
         "queues/RegisterSlice", RegisterSlice, "self.i.ready.eq(~holding)", "self.i.ready.eq(1)",
     ),
     "a queue that offers when it is empty": (
-        "queues/Queue", Queue, "self.o.valid.eq(memory.r_rdy)", "self.o.valid.eq(memory.r_rdy | self.i.valid)",
+        "queues/Queue", Queue, "self.o.valid.eq(there)", "self.o.valid.eq(there | self.i.valid)",
     ),
     "a queue that is ready when it is full": (
-        "queues/Queue", Queue, "self.i.ready.eq(memory.w_rdy)", "self.i.ready.eq(1)",
+        "queues/Queue", Queue, "self.i.ready.eq(~full)", "self.i.ready.eq(1)",
     ),
     "credit for one result too many": (
         "queues/ResultQueue", ResultQueue, "self.depth - self.burst", "self.depth - self.burst + 1",
@@ -193,12 +193,15 @@ FAULTS = {
         "engine/frames leave whole", Framing, "ends_frame.eq(ends_row & (row == fields.last_row))",
         "ends_frame.eq(beat.last | (ends_row & (row == fields.last_row)))",
     ),
+    "a frame that takes the descriptor of the one before": (
+        "engine/frames leave whole", Framing, "known.eq(~(first_there & advance))", "known.eq(1)",
+    ),
     "a frame of an unknown block that stays": (
         "engine/no beat waits for ever", Framing, "(held & (doing == Doing.DROP)) | unusable)",
         "(held & (doing == Doing.DROP)))",
     ),
     "a refused write that is stored": (
-        "engine/writes are answered", Writer, "self.store.en.eq(errors == 0)", "self.store.en.eq(1)",
+        "engine/writes are answered", Writer, "storing.eq(errors == 0)", "storing.eq(1)",
     ),
 }  # fmt: skip
 
@@ -244,7 +247,7 @@ def test_catches_a_last_beat_that_moves():
 
 @pytest.mark.slow
 def test_catches_a_descriptor_that_needs_more_than_there_is():
-    old, new = "end <= getattr(config", "end <= 1 + getattr(config"
+    old, new = "rows - needed[name]", "rows + 1 - needed[name]"
     with planted(DescriptorTable, "elaborate", old, new):
         assert not PROPERTIES["engine/unfit descriptors stay unknown"].prove().holds
 

@@ -142,7 +142,9 @@ class EngineCore(wiring.Component):
     def _noise(self, m: Module, writer: Writer, heads: Heads) -> tuple[Value, Value]:
         """The Gaussian source; whether it has a seed, and that the seed just written is none."""
         m.submodules.noise = noise = ResetInserter(self.control.restart)(noise_source(self.config))
-        storing = writer.store.en & (writer.store.section == Section.SEED)
+        here = Signal()
+        m.d.sync += here.eq(writer.store.section == Section.SEED)
+        storing = writer.store.en & here
         first = writer.store.offset == 0
         sound, refused = Signal(), Signal()
         m.d.comb += [

@@ -145,11 +145,13 @@ class EngineModel:
         self.stages = {name: StageCycles(frames_left=frames) for name in ("reduce", "spatial", "heads")}
         self.entry: deque[Turns] = deque()
         self.held: Turns | None = None
-        self.begun = False
+        self.begun, self.known = False, True
         self.began: list[int] = []
         self.starved = 0
         self.part = self.column = self.row = 0
         self.frames: dict[str, deque[Turns]] = {name: deque() for name in self.stages}
+        # Whether the first frame of the 1x1 stage is in the register before it; those of the others are long since.
+        self.frame_there = False
         self.begins: Turns | None = None
         self.ended: list[str] = []
         # The skip queue: in its memory, and in the register behind it.
@@ -178,6 +180,7 @@ class EngineModel:
         left = ready and bool(self.results.waiting)
         self.results.popped = left
 
+        first_there = self.held is not None and not self.begun
         pushed = self._frame()
         self._reduce(now)
         row_written, pixel_written = self._write_rows()
@@ -188,6 +191,7 @@ class EngineModel:
 
         # All of it happens at the end of the cycle.
         advance = self.held is None or pushed
+        self.known = not (first_there and advance)
         if advance:
             self.held = self.entry.popleft() if self.entry else None
         if taken:
@@ -198,6 +202,8 @@ class EngineModel:
         self.skip_ready = moved or (self.skip_ready and not skip_taken)
         self.ahead += row_written - row_read
         self.lead += pixel_written - column_read
+        if not self.frame_there or "reduce" in self.ended:
+            self.frame_there = len(self.frames["reduce"]) > self.frame_there
         for name in self.ended:
             self.frames[name].popleft()
             self.stages[name].frames_left -= 1
@@ -221,7 +227,7 @@ class EngineModel:
             return False
         turns = self.held
         if not self.begun:
-            if any(len(frames) == FRAMES for frames in self.frames.values()):
+            if not self.known or any(len(frames) == FRAMES for frames in self.frames.values()):
                 return False
             self.begins = turns
             self.began.append(self.now)
@@ -242,7 +248,7 @@ class EngineModel:
         cycles, frames, slots = self.stages["reduce"], self.frames["reduce"], self.reduce_slots.flags
         gap = self.reduce_gap
         self.reduce_gap = gap - 1 if gap else 0
-        if not frames or not slots:
+        if not self.frame_there or not slots:
             cycles.wait()
             return
         turns = frames[0]
@@ -290,7 +296,7 @@ class EngineModel:
         turns = frames[0]
         reading = not (self.middle and self.middle_ends_frame)
         if not self.group and not self.turn and reading:
-            needed = 1 if self.y == turns.height - 1 else turns.width + 1
+            needed = turns.width + 1 if self.y < turns.height - 1 else turns.width - self.x
             if self.lead < needed:
                 cycles.wait()
                 return False, False

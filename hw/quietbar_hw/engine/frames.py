@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,7 +28,6 @@ def field_bits(config: EngineConfig) -> dict[str, int]:
         "last_group": _bits(config.groups - 1),
         "last_pass": _bits(config.groups * config.parts - 1),
         "last_column": _bits(config.width - 1),
-        "columns": _bits(config.width),
         "last_row": _bits(config.height - 1),
         "matrix": _bits(config.matrix_rows - 1),
         "window": _bits(config.window_rows - 1),
@@ -42,7 +41,7 @@ def field_bits(config: EngineConfig) -> dict[str, int]:
 
 STAGE_FIELDS = {
     "reduce": ("last_beat", "last_group", "matrix", "hidden", "signed"),
-    "spatial": ("last_group", "last_pass", "last_column", "columns", "last_row", "window", "hidden", "depthwise"),
+    "spatial": ("last_group", "last_pass", "last_column", "last_row", "window", "hidden", "depthwise"),
     "heads": ("last_beat", "last_group", "matrix", "channel", "sampling", "signed"),
 }
 """What each stage needs to know of a frame."""
@@ -115,7 +114,9 @@ class DescriptorTable(wiring.Component):
         config = self.config
         valid = Signal(config.blocks)
         words = [Signal(32, name=f"word_{number}", reset_less=True) for number in range(4)]
-        storing = self.store.en & (self.store.section == Section.DESCRIPTORS)
+        here = Signal()
+        m.d.sync += here.eq(self.store.section == Section.DESCRIPTORS)
+        storing = self.store.en & here
         word, row = self.store.offset[:2], self.store.offset[2:][: config.id_bits]
         with m.If(storing):
             with m.Switch(word):
@@ -125,7 +126,8 @@ class DescriptorTable(wiring.Component):
             with m.If(word == 0):
                 m.d.sync += valid.bit_select(row, 1).eq(0)
 
-        # What the block needs: products one cycle after the words, ends one cycle later.
+        # What the block needs: products one cycle after the words. What rows that leaves, one cycle later: a base is
+        # compared with that, so that the verdict on the last word is one comparison away.
         last_beat, last_group = words[0][:8], words[0][8:16]
         flags = words[0][16:]
         signed, sampling, depthwise = flags[0], flags[1], flags[2]
@@ -167,14 +169,12 @@ class DescriptorTable(wiring.Component):
         if config.kernels != "both":
             within.append(depthwise == (config.kernels == "depthwise"))
         for name, base in bases.items():
-            end = Signal(18, name=f"{name}_end", reset_less=True)
-            m.d.sync += end.eq(base + needed[name])
-            within.append(end <= getattr(config, f"{name}_rows"))
+            rows = getattr(config, f"{name}_rows")
+            left = Signal(range(-(1 << len(needed[name])), rows + 1), name=f"{name}_left", reset_less=True)
+            m.d.sync += left.eq(rows - needed[name])
+            within.append(base <= left)
         fits = Signal()
-        m.d.comb += fits.eq(1)
-        for condition in within:
-            with m.If(~condition):
-                m.d.comb += fits.eq(0)
+        m.d.sync += fits.eq(Cat(within).all())
 
         # A last word is stored, settles, and is judged.
         last_stored = storing & (word == 3)
@@ -188,7 +188,6 @@ class DescriptorTable(wiring.Component):
             "last_group": last_group,
             "last_pass": kept_passes - 1,
             "last_column": words[1][:16],
-            "columns": words[1][:16] + 1,
             "last_row": words[1][16:],
             **bases,
             "signed": signed,

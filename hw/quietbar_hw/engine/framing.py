@@ -107,14 +107,16 @@ class Framing(wiring.Component):
             with m.If(entry.o.valid):
                 m.d.sync += [beat.eq(entry.o.payload), first.eq(next_first), next_first.eq(entry.o.payload.last)]
 
-        # Its descriptor; looked up again and again while the frame waits, as it may be written meanwhile.
-        doing, begun = Signal(Doing), Signal()
-        waiting = held & first & ~begun & (doing == Doing.PASS)
-        arriving = advance & entry.o.valid & next_first
+        # Its descriptor; looked up again and again while the frame waits, as it may be written meanwhile. Whose it is
+        # hangs on registers alone: the beat behind one that waited and is gone is looked up a cycle later.
+        doing, begun, known = Signal(Doing), Signal(), Signal()
+        first_there = held & first & ~begun & (doing == Doing.PASS)
+        waiting = first_there & known
         m.d.comb += [
-            self.lookup.eq(arriving | waiting & ~consume),
-            self.block.eq(Mux(advance, entry.o.payload.id, beat.id)),
+            self.lookup.eq(first_there | (advance & entry.o.valid & next_first)),
+            self.block.eq(Mux(first_there, beat.id, entry.o.payload.id)),
         ]
+        m.d.sync += known.eq(~(first_there & advance))
         usable = fields.valid & (~fields.sampling | self.seeded)
 
         # Where the frame is.

@@ -63,7 +63,7 @@ class Heads(wiring.Component):
     Members:
         store: In, see `store_layout`.
         frame: In(stream of `stage_layout`).
-        i: In(stream of `hidden_layout`); ``flag``: the pixel ends the frame.
+        i: In(stream of `hidden_layout`).
         skipped: In(stream of `skipped_layout`), the beats, which come earlier than their noise.
         samples: In(stream of ``lanes`` samples); only with a source.
         sample_arriving: In(1), samples can be had from the next cycle on; only with Box-Muller.
@@ -103,7 +103,7 @@ class Heads(wiring.Component):
         m.d.comb += [
             slots.i.payload.word.eq(gather.o.payload.data),
             slots.i.payload.last.eq(gather.o.payload.ends_pixel),
-            slots.i.payload.flag.eq(gather.o.payload.flag),
+            slots.i.payload.flag.eq(gather.o.payload.ends_frame),
             slots.i.valid.eq(gather.o.valid),
             gather.o.ready.eq(slots.i.ready),
         ]
@@ -168,20 +168,24 @@ class Heads(wiring.Component):
                 scale.finished.eq(finished),
                 scale.row.eq(row),
             ]
-        flags = delay(m, Cat(fields.signed, fields.sampling), means_latency(config), "flags")
-        self._subtract(m, found, flags[0], flags[1], results)
+        latency = means_latency(config)
+        is_signed = delay(m, fields.signed, latency, "is_signed")
+        # Of a beat that is there: a register, since the enables of a whole source hang on it.
+        sampling = delay(m, launch & fields.sampling, latency, "sampling", reset_less=False)
+        self._subtract(m, found, is_signed, sampling, results)
         return m
 
     def _samples(self, m: Module, taking: Value) -> Value:
         """Whether there are samples for another beat: as many as came, less those that beats under way will take."""
         if self.config.source == "inverse-cdf":
             return self.samples.valid
-        left = Signal(range(samples_depth(self.config) + 1))
+        # One less than are there: whether there is any is the sign, a register.
+        spare = Signal(range(-1, samples_depth(self.config)), init=-1)
         with m.If(self.forget_samples):
-            m.d.sync += left.eq(0)
+            m.d.sync += spare.eq(-1)
         with m.Else():
-            m.d.sync += left.eq(left + self.sample_arriving - taking)
-        return left != 0
+            m.d.sync += spare.eq(spare + self.sample_arriving - taking)
+        return ~spare[-1]
 
     def _subtract(
         self, m: Module, found: dict[str, Scale], is_signed: Value, sampling: Value, results: ResultQueue
@@ -192,7 +196,7 @@ class Heads(wiring.Component):
         m.d.comb += self.skipped.ready.eq(here)
         wait = NOISE_LATENCY if config.noise else 0
         beat = delay(m, self.skipped.payload, wait, "beat")
-        is_signed = delay(m, is_signed, wait, "is_signed")
+        is_signed = delay(m, is_signed, wait, "is_signed_late")
         means = delay(m, found["mean"].values, wait - 1 if wait else 0, "means")
         noises = self._noise(m, found, sampling, means) if config.noise else [means[lane] for lane in range(lanes)]
         limited, values = Signal(lanes), []
@@ -219,7 +223,7 @@ class Heads(wiring.Component):
         ]
         counting = {"mean": (here, found["mean"].saturated)}
         if config.noise:
-            counting["log_sigma"] = (here & sampling, found["log_sigma"].saturated)
+            counting["log_sigma"] = (sampling, found["log_sigma"].saturated)
         there = delay(m, here, wait + 1, "there", reset_less=False)
         counting["output"] = (there, limited)
         for name, (valid, bits) in counting.items():
@@ -231,8 +235,7 @@ class Heads(wiring.Component):
     def _noise(self, m: Module, found: dict[str, Scale], sampling: Value, means: Value) -> list[Value]:
         """``n`` of each lane, `NOISE_LATENCY` cycles after the heads; the mean alone outside sampling mode."""
         config, noises = self.config, []
-        here = found["mean"].valid
-        m.d.comb += self.samples.ready.eq(here & sampling)
+        m.d.comb += self.samples.ready.eq(sampling)
         block = BlockConfig(1, 1, 1, 1, mode="sampling", fraction_bits=config.fraction_bits)
         m.submodules.sigma = rom = memory.Memory(shape=SIGMA_BITS, depth=len(SIGMA), init=SIGMA)
         drawing = delay(m, sampling, 1, "drawing")

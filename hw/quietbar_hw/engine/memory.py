@@ -36,7 +36,10 @@ SCALE_WORDS = (BIAS.bits, SCALE.size)
 
 
 def store_layout(config: EngineConfig) -> data.StructLayout:
-    """A checked word on its way to whoever keeps that section; ``scale``: as what it is kept in a scale section."""
+    """A checked word on its way to whoever keeps that section; ``scale``: as what it is kept in a scale section.
+
+    Section and offset are there two cycles before ``en``.
+    """
     return data.StructLayout(
         {"en": 1, "section": SECTION_BITS, "offset": config.section_bits, "word": WORD_BITS, "scale": SCALE}
     )
@@ -76,16 +79,18 @@ class RowMemory(wiring.Component):
         word_bits = (len(self.bits) - 1).bit_length()
         word, row = self.store.offset[:word_bits], self.store.offset[word_bits:]
         found = []
-        writing = self.store.en & (self.store.section == self.section)
+        here = Signal()
+        m.d.sync += here.eq(self.store.section == self.section)
+        writing = self.store.en & here
         scales = self.section in SCALE_SECTIONS.values()
         for number, bits in enumerate(self.bits):
             m.submodules[f"word_{number}"] = ram = storage(bits, self.rows)
             write, read = ram.write_port(), ram.read_port()
-            here = word == number if word_bits else 1
+            chosen = word == number if word_bits else 1
             m.d.comb += [
                 write.addr.eq(row),
                 write.data.eq(self.store.scale if scales and number % WORDS_PER_OUTPUT else self.store.word),
-                write.en.eq(writing & here),
+                write.en.eq(writing & chosen),
                 read.addr.eq(self.address),
                 # Nobody reads while a word is written; said so, block RAM needs no logic for reading what is written.
                 read.en.eq(~writing),
@@ -100,7 +105,7 @@ class Writer(wiring.Component):
 
     Words of a descriptor, and of a seed, come in order, the first of them starting anew.
 
-    Timing: an answer, and with it readiness for the next write, `LATENCY` cycles after a write. A word is stored two
+    Timing: an answer, and with it readiness for the next write, `LATENCY` cycles after a write. A word is stored three
     cycles after it was taken; whoever keeps it may raise ``unfit`` in the cycle of the answer.
 
     Members:
@@ -113,7 +118,7 @@ class Writer(wiring.Component):
         errors: Out, pulses, with ``written``.
     """
 
-    LATENCY = 4
+    LATENCY = 5
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -138,10 +143,11 @@ class Writer(wiring.Component):
         word, scale = Signal(WORD_BITS, reset_less=True), Signal(SCALE, reset_less=True)
         section, offset = address[config.section_bits :], address[: config.section_bits]
         errors, found = Signal(ERROR_BITS), Signal(ERROR_BITS)
-        there, fits, first = Signal(), Signal(init=1), Signal()
+        there, fits, first, storing = Signal(), Signal(init=1), Signal(), Signal()
         in_order = Signal()
         m.d.comb += in_order.eq(first | (address == following))
 
+        placed = _placed(m, word)
         with m.Switch(section):
             for each in Section:
                 if config.rows(each) == 0:
@@ -168,7 +174,9 @@ class Writer(wiring.Component):
             self.store.offset.eq(offset),
             self.store.word.eq(word),
             self.store.scale.eq(scale),
+            self.store.en.eq(storing),
         ]
+        m.d.sync += storing.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [self.idle.eq(1), self.write.ready.eq(1)]
@@ -176,10 +184,12 @@ class Writer(wiring.Component):
                     m.d.sync += [address.eq(self.write.payload.address), word.eq(self.write.payload.word)]
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += [errors.eq(found), scale.eq(_placed(word))]
+                m.d.sync += errors.eq(found)
+                m.next = "JUDGE"
+            with m.State("JUDGE"):
+                m.d.sync += [storing.eq(errors == 0), scale.eq(placed)]
                 m.next = "STORE"
             with m.State("STORE"):
-                m.d.comb += self.store.en.eq(errors == 0)
                 with m.If(errors == 0):
                     m.d.sync += following.eq(address + 1)
                 m.next = "SETTLE"
@@ -210,11 +220,12 @@ def _scale_fits(word: Value) -> Value:
     return word[MULTIPLIER_BITS - 1] & (shift >= SHIFT_LOW) & (shift <= SHIFT_HIGH) & ~rest.any()
 
 
-def _placed(word: Value) -> Value:
-    """Multiplier and shift of a word, the multiplier in its place: a product with a power of two."""
+def _placed(m: Module, word: Value) -> Value:
+    """Multiplier and shift of a word, the multiplier in its place: a product with a power of two, a cycle later."""
     shift = word[SHIFT_PLACE : SHIFT_PLACE + SHIFT_BITS]
     place = (-shift)[: (WINDOW - 1).bit_length()]
-    return Cat((word[:MULTIPLIER_BITS] * (Const(1) << place))[:PLACED_BITS], (shift - 1)[len(place) :][:NUMBER_BITS])
+    factors = delay(m, word[:MULTIPLIER_BITS], 1, "multiplier"), delay(m, Const(1) << place, 1, "power")
+    return Cat((factors[0] * factors[1])[:PLACED_BITS], (shift - 1)[len(place) :][:NUMBER_BITS])
 
 
 def weight_words(weights: int) -> tuple[int, ...]:

@@ -11,8 +11,8 @@ from quietbar.contract.engine import EngineConfig, Section
 
 from ..conv.folding import tree_levels
 from ..conv.matrix_vector import add_up
-from ..stream import Queue, ResultQueue, delay
-from .frames import FRAMES, stage_layout
+from ..stream import ResultQueue, delay
+from .frames import FrameQueue, stage_layout
 from .framing import element_layout
 from .memory import RowMemory, store_layout, weight_words
 from .scale import OPERAND_LATENCY, PRODUCT_LATENCY, SCALE_LATENCY, Scale, accumulated, products_of, weights_in
@@ -40,7 +40,7 @@ class Reduce(wiring.Component):
         store: In, see `store_layout`.
         frame: In(stream of `stage_layout`).
         i: In(stream of `element_layout`).
-        o: Out(stream of `hidden_layout`); ``flag``: the pixel ends a row.
+        o: Out(stream of `hidden_layout`).
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -58,7 +58,7 @@ class Reduce(wiring.Component):
         m = Module()
         config, stage = self.config, self.config.stage("reduce")
         lanes, group, parts = config.lanes, config.group, config.parts
-        m.submodules.frames = frames = Queue(self.frame.payload.shape(), FRAMES)
+        m.submodules.frames = frames = FrameQueue(self.frame.payload.shape())
         wiring.connect(m, wiring.flipped(self.frame), frames.i)
         frame, fields = frames.o, frames.o.payload
 
@@ -136,12 +136,12 @@ class Reduce(wiring.Component):
         ]
 
         # Results, and what they end.
-        ends_pixel = delay(m, last_turn, age + 1 + SCALE_LATENCY + parts - 1, "ends_pixel")
-        flag = delay(m, slots.word[8 * lanes], age + 1 + SCALE_LATENCY + parts - 1, "ends_row")
+        ends = Mux(last_turn, Cat(1, slots.word[8 * lanes], slots.flag), 0)
+        ends = delay(m, ends, age + 1 + SCALE_LATENCY + parts - 1, "ends")
+        arrival = results.arrivals.payload
         m.d.comb += [
             results.arrivals.valid.eq(scale.valid),
-            Value.cast(results.arrivals.payload.data).eq(Value.cast(scale.values)),
-            results.arrivals.payload.ends_pixel.eq(scale.last & ends_pixel),
-            results.arrivals.payload.flag.eq(scale.last & flag),
+            Value.cast(arrival.data).eq(Value.cast(scale.values)),
+            Cat(arrival.ends_pixel, arrival.ends_row, arrival.ends_frame).eq(Mux(scale.last, ends, 0)),
         ]
         return m

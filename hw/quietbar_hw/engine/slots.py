@@ -48,17 +48,17 @@ class PixelSlots(wiring.Component):
         m.submodules.memory = ram = storage(self.bits, SLOTS << self.place_bits)
         write, read = ram.write_port(), ram.read_port(domain="comb")
         place, writing, reading = Signal(self.place_bits), Signal(), Signal()
-        filled, flags = Signal(range(SLOTS + 1)), Signal(SLOTS)
+        there, full, flags = Signal(), Signal(), Signal(SLOTS)
         taken = self.i.valid & self.i.ready
         completed = taken & self.i.payload.last
         m.d.comb += [
-            self.i.ready.eq(filled != SLOTS),
+            self.i.ready.eq(~full),
             write.addr.eq(Cat(place, writing)),
             write.data.eq(self.i.payload.word),
             write.en.eq(taken),
             read.addr.eq(Cat(self.place, reading)),
             self.word.eq(read.data),
-            self.there.eq(filled != 0),
+            self.there.eq(there),
             self.flag.eq(flags.bit_select(reading, 1)),
         ]
         with m.If(taken):
@@ -71,13 +71,14 @@ class PixelSlots(wiring.Component):
             ]
         with m.If(self.done):
             m.d.sync += reading.eq(~reading)
-        m.d.sync += filled.eq(filled + completed - self.done)
+        with m.If(completed != self.done):
+            m.d.sync += [there.eq(completed | full), full.eq(completed & there)]
         return m
 
 
 def hidden_layout(bits: int) -> data.StructLayout:
-    """Hidden channels, and whether they end a pixel and the pixel a row (in a frame: see the stage that sends them)."""
-    return data.StructLayout({"data": bits, "ends_pixel": 1, "flag": 1})
+    """Hidden channels, and whether they end a pixel, and if so, whether it ends a row, and if so, the frame."""
+    return data.StructLayout({"data": bits, "ends_pixel": 1, "ends_row": 1, "ends_frame": 1})
 
 
 class Gather(wiring.Component):
@@ -108,7 +109,8 @@ class Gather(wiring.Component):
             self.i.ready.eq(self.o.ready | ~last),
             self.o.payload.data.eq(whole),
             self.o.payload.ends_pixel.eq(self.i.payload.ends_pixel),
-            self.o.payload.flag.eq(self.i.payload.flag),
+            self.o.payload.ends_row.eq(self.i.payload.ends_row),
+            self.o.payload.ends_frame.eq(self.i.payload.ends_frame),
         ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [part.eq(part + 1), before.eq(Cat(before, self.i.payload.data)[self.bits :])]

@@ -48,13 +48,13 @@ class Spatial(wiring.Component):
 
     Timing: a step a cycle. A frame takes ``groups`` steps for its first column, and then for each pixel, dense,
     ``groups * passes`` steps, depthwise ``groups`` steps of ``parts`` cycles, once the column to its right has come and
-    as long as results find room.
+    as long as results find room. A column has come with the pixel below it, those of the last row with the last pixel.
 
     Members:
         store: In, see `store_layout`.
         frame: In(stream of `stage_layout`).
-        i: In(stream of `hidden_layout`); ``flag``: the pixel ends a row.
-        o: Out(stream of `hidden_layout`); ``flag``: the pixel ends the frame.
+        i: In(stream of `hidden_layout`).
+        o: Out(stream of `hidden_layout`).
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -81,40 +81,34 @@ class Spatial(wiring.Component):
         wiring.connect(m, results.o, wiring.flipped(self.o))
 
         row_read, column_read = Signal(), Signal()
-        banks, lead = self._rows(m, row_read, column_read)
+        banks, available = self._rows(m, row_read, column_read)
 
         # The column to be read next, and the pixel in the middle of the windows, whose column was read before it.
         x, y = Signal.like(fields.last_column, name="x"), Signal.like(fields.last_row, name="y")
-        last_x, last_y, available = Signal(), Signal(), Signal()
+        last_x, last_y, reading = Signal(), Signal(), Signal(init=1)
         middle = Signal(data.StructLayout({"there": 1, "first_column": 1, "last_column": 1, "ends_frame": 1}))
-        reading = ~(middle.there & middle.ends_frame)
-        m.d.comb += [
-            last_x.eq(x == fields.last_column),
-            last_y.eq(y == fields.last_row),
-            available.eq(Mux(last_y, lead != 0, lead > fields.columns)),
-        ]
+        m.d.comb += [last_x.eq(x == fields.last_column), last_y.eq(y == fields.last_row)]
 
         # Steps.
         group, turn = Signal.like(fields.last_group, name="group"), Signal.like(fields.last_pass, name="turn")
         offset, gap = Signal.like(fields.window, name="offset"), Signal(range(max(parts, 2)))
-        last_group, last_turn, starting = Signal(), Signal(), Signal()
+        last_group, last_turn, starting = Signal(), Signal(), Signal(init=1)
         going, launch, ended = Signal(), Signal(), Signal()
         launching = middle.there & (depthwise | last_group)
         m.d.comb += [
             last_group.eq(group == fields.last_group),
             last_turn.eq(~middle.there | (turn == fields.last_pass)),
-            starting.eq((group == 0) & (turn == 0)),
             going.eq(frame.valid & (~starting | ~reading | available) & (~launching | (results.room & (gap == 0)))),
             launch.eq(going & launching),
             ended.eq(going & last_group & last_turn),
             column_read.eq(ended & reading),
             row_read.eq(column_read & last_x),
-            frame.ready.eq(ended & middle.there & middle.ends_frame),
+            frame.ready.eq(ended & ~reading),
             results.launch.eq(launch),
             results.count.eq(Mux(depthwise, parts, 1)),
         ]
         with m.If(going):
-            m.d.sync += group.eq(Mux(last_group, 0, group + 1))
+            m.d.sync += [group.eq(Mux(last_group, 0, group + 1)), starting.eq(last_group & last_turn)]
             with m.If(last_group):
                 m.d.sync += turn.eq(Mux(last_turn, 0, turn + 1))
             with m.If(middle.there):
@@ -126,6 +120,7 @@ class Spatial(wiring.Component):
         with m.If(ended):
             m.d.sync += [
                 middle.there.eq(reading),
+                reading.eq(~(reading & last_x & last_y)),
                 middle.first_column.eq(x == 0),
                 middle.last_column.eq(last_x),
                 middle.ends_frame.eq(last_x & last_y),
@@ -151,7 +146,7 @@ class Spatial(wiring.Component):
         return m
 
     def _rows(self, m: Module, row_read: Value, column_read: Value) -> tuple[list, Value]:
-        """Ports that read the rows, and how many pixels more were written than columns read."""
+        """Ports that read the rows, and whether there is another column to be read."""
         config = self.config
         word = config.group * HIDDEN.bits
         m.submodules.gather = gather = Gather(config.outputs * HIDDEN.bits, config.parts)
@@ -159,7 +154,7 @@ class Spatial(wiring.Component):
         arrival = gather.o.payload
         taken = gather.o.valid & gather.o.ready
         address, bank = Signal(range(max(config.width * config.groups, 2))), Signal(range(BANKS))
-        ahead, lead = Signal(range(BANKS)), Signal(range(BANKS * config.width + 1))
+        ahead = Signal(range(BANKS))
         ports = []
         for number in range(BANKS):
             m.submodules[f"row_{number}"] = ram = storage(word, config.width * config.groups)
@@ -170,14 +165,25 @@ class Spatial(wiring.Component):
                 write.en.eq(taken & (bank == number)),
             ]
             ports.append(ram.read_port())
-        ends_pixel, ends_row = taken & arrival.ends_pixel, taken & arrival.ends_pixel & arrival.flag
+        ends_pixel, ends_row = taken & arrival.ends_pixel, taken & arrival.ends_row
         m.d.comb += gather.o.ready.eq(ahead != BANKS - 1)
         with m.If(taken):
             m.d.sync += address.eq(Mux(ends_row, 0, address + 1))
         with m.If(ends_row):
             m.d.sync += bank.eq(bank + 1)
-        m.d.sync += [ahead.eq(ahead + ends_row - row_read), lead.eq(lead + ends_pixel - column_read)]
-        return ports, lead
+        m.d.sync += ahead.eq(ahead + ends_row - row_read)
+
+        # A pixel makes the column above it one to be read. The first row's makes none; for it the last pixel makes up,
+        # below which there is nothing. Whether there is a column is the sign of a register, since steps hang on it.
+        first_row, behind = Signal(init=1), Signal(range(config.width + 1))
+        spare = Signal(range(-1, BANKS * config.width), init=-1)
+        with m.If(ends_pixel):
+            m.d.sync += behind.eq(Mux(arrival.ends_frame, 0, behind + first_row))
+        with m.If(ends_row):
+            m.d.sync += first_row.eq(arrival.ends_frame)
+        made = ends_pixel & (~first_row | arrival.ends_frame)
+        m.d.sync += spare.eq(spare + made + Mux(ends_pixel & arrival.ends_frame, behind, 0) - column_read)
+        return ports, ~spare[-1]
 
     def _windows(
         self,
@@ -298,5 +304,5 @@ class Spatial(wiring.Component):
             results.arrivals.valid.eq(scale.valid),
             Value.cast(results.arrivals.payload.data).eq(Value.cast(scale.values)),
             results.arrivals.payload.ends_pixel.eq(scale.last & chosen[0]),
-            results.arrivals.payload.flag.eq(scale.last & chosen[1]),
+            results.arrivals.payload.ends_frame.eq(scale.last & chosen[1]),
         ]

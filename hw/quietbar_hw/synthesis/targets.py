@@ -13,11 +13,13 @@ from quietbar import toolchain
 
 from ..verilog import to_verilog
 from .harness import PinHarness
-from .packing import pack_factors
+from .packing import pack_registers
 from .resources import COUNTED, COUNTED_ICE40, COUNTED_XILINX, counted, ecp5_script
 from .tools import critical_path, fmax, run_nextpnr, run_yosys
 
 ECP5_DEVICE = ("--85k", "--package", "CABGA381")
+ECP5_ROUTER = "router2"
+"""nextpnr's other one, its default for ECP5, does not come to an end on some placements of the 3x3 core."""
 ICE40_DEVICE = ("--up5k", "--package", "sg48")
 
 Keep = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
@@ -50,7 +52,7 @@ def ecp5(
     """Lattice ECP5-85: resources without the harness; Fmax of each seed, placed and routed inside it.
 
     Resources are what Yosys makes of the design. What is placed has registers packed into its multipliers, see
-    `pack_factors`: fewer flip-flops, and a faster clock.
+    `pack_registers`: fewer flip-flops, and a faster clock.
 
     Args:
         component: of any number of ports.
@@ -71,9 +73,10 @@ def ecp5(
             write_verilog_of(PinHarness(component), folder, "harness")
             run_yosys([*ecp5_script(file, "harness", parts), "write_json netlist.json"], folder, file)
             netlist = json.loads((folder / "netlist.json").read_text())
-            pack_factors(netlist)
+            pack_registers(netlist)
             (folder / "harness.json").write_text(json.dumps(netlist))
         options = [*ECP5_DEVICE, "--json", "harness.json", "--seed", str(seed), "--freq", f"{frequency:g}"]
+        options += ["--router", ECP5_ROUTER]
         return run_nextpnr(toolchain.nextpnr(), [*options, "--lpf-allow-unconstrained"], folder, file)
 
     resources = keep("resources", count)

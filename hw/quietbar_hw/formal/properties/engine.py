@@ -56,8 +56,8 @@ def takes_every_beat(m: Module, part: Framing) -> None:
 
 
 def emits_whole_frames(m: Module, part: Framing) -> None:
-    """From its first beat to the one that ends it, a frame has as many beats as its descriptor says, all to both
-    sinks; it says once, and with its last beat, that it is bad, and is so if anything was wrong with it.
+    """From its first beat to the one that ends it, a frame has as many beats as its block's descriptor says, all to
+    both sinks; it says once, and with its last beat, that it is bad, and is so if anything was wrong with it.
     """
     any_descriptors(m, part)
     out = part.element.valid & part.element.ready
@@ -66,7 +66,7 @@ def emits_whole_frames(m: Module, part: Framing) -> None:
     size = (fields.last_column + 1) * (fields.last_row + 1) * (fields.last_beat + 1)
     here = Mux(inside, expected, size)
     ends = part.element.payload.ends_frame
-    wrong = Signal()
+    wrong, asked = Signal(), Signal.like(part.block)
     spoiling = part.errors & ~(EngineError.BLOCK_UNKNOWN | EngineError.NOT_SEEDED)
     m.d.comb += [
         Assert(part.element.valid == part.skipped.valid),
@@ -76,7 +76,10 @@ def emits_whole_frames(m: Module, part: Framing) -> None:
         Assert(part.begun == (out & ~inside)),
         Assert(~part.dropped | ~out),
         Assert(~part.begun | (fields.valid & (part.seeded | ~fields.sampling))),
+        Assert(~(part.begun | part.dropped) | (asked == part.skipped.payload.id)),
     ]
+    with m.If(part.lookup):
+        m.d.sync += asked.eq(part.block)
     with m.If(out):
         m.d.sync += [
             inside.eq(~ends),
@@ -87,8 +90,8 @@ def emits_whole_frames(m: Module, part: Framing) -> None:
 
 
 def answers_every_write(m: Module, part: Writer) -> None:
-    """A write is answered once, four cycles after it was taken; it is stored if and only if nothing is wrong with it
-    by then, and refused for what is.
+    """A write is answered once, `Writer.LATENCY` cycles after it was taken; it is stored if and only if nothing is
+    wrong with it by then, and refused for what is.
     """
     taken = part.write.valid & part.write.ready
     ages = [Signal(name=f"age_{number}") for number in range(1, part.LATENCY + 1)]
@@ -110,19 +113,24 @@ def answers_every_write(m: Module, part: Writer) -> None:
 def knows_what_fits(m: Module, part: DescriptorTable) -> None:
     """A block is known only if all its descriptor asks for is there, whatever was written, in whatever order.
 
-    The surroundings are those of the `Writer`: a word is stored every fifth cycle at most, and stays until then; the
-    words of a descriptor come in order; no frame begins meanwhile.
+    The surroundings are those of the `Writer`: a word is stored every sixth cycle at most, its section is there a cycle
+    before, and all of it until the next; the words of a descriptor come in order; no frame begins meanwhile.
     """
     store, engine = part.store, ENGINE
     quiet, held = Signal(range(5)), Signal.like(store.as_value())
     m.d.sync += held.eq(store.as_value())
     m.d.comb += Assume((quiet == 0) | (store.as_value()[1:] == held[1:]))
     m.d.sync += quiet.eq(Mux(store.en, 4, Mux(quiet == 0, 0, quiet - 1)))
+    section_before = Signal.like(store.section)
+    m.d.sync += section_before.eq(store.section)
     m.d.comb += Assume(~store.en | (quiet == 0))
     # One block is watched, whichever it is.
     block, block_before, running = anything(m, len(part.block), "watched"), Signal.like(part.block), Signal()
     m.d.sync += [running.eq(1), block_before.eq(block)]
-    m.d.comb += Assume(~running | (block == block_before))
+    m.d.comb += [
+        Assume(~running | (block == block_before)),
+        Assume(~store.en | (running & (store.section == section_before))),
+    ]
 
     storing = store.en & (store.section == Section.DESCRIPTORS)
     address, following = Cat(store.offset, store.section), Signal(len(store.offset) + len(store.section))
