@@ -57,7 +57,7 @@ class Queue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows = self.depth - self.block
-        m.submodules.memory = memory = storage(Shape.cast(self.shape).width, rows)
+        m.submodules.storage = memory = storage(Shape.cast(self.shape).width, rows)
         write, read = memory.write_port(), memory.read_port(domain="sync" if self.block else "comb")
         # Whether there is room, and whether there is anything, are registers: much hangs on both. The level is counted
         # from where it ends at a power of two, so that its highest bit says that the memory is full.

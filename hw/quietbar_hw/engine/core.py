@@ -95,17 +95,18 @@ class EngineCore(wiring.Component):
         ]
 
         seeded, seed_refused = self._noise(m, writer, heads) if config.noise else (Value.cast(0), Value.cast(0))
-        inside = Signal(range(INSIDE))
+        inside, begun = Signal(range(INSIDE)), Signal()
         leaving = self.o.valid & self.o.ready & self.o.payload.last
+        # A frame counts a cycle after it began, since whether it begins is known late.
         with m.If(control.restart):
-            m.d.sync += inside.eq(0)
+            m.d.sync += [inside.eq(0), begun.eq(0)]
         with m.Else():
-            m.d.sync += inside.eq(inside + framing.begun - leaving)
+            m.d.sync += [inside.eq(inside + begun - leaving), begun.eq(framing.begun)]
         m.d.comb += [
             framing.begin.eq(control.run & writer.idle),
             framing.seeded.eq(seeded),
             control.seeded.eq(seeded),
-            control.busy.eq(inside != 0),
+            control.busy.eq((inside != 0) | begun),
             writer.allowed.eq(~control.run & ~control.busy),
             writer.unfit.eq(
                 Mux(table.unfit, EngineError.DESCRIPTOR_RANGE, 0) | Mux(seed_refused, EngineError.SEED_RANGE, 0)
@@ -145,7 +146,8 @@ class EngineCore(wiring.Component):
         here = Signal()
         m.d.sync += here.eq(writer.store.section == Section.SEED)
         storing = writer.store.en & here
-        first = writer.store.offset == 0
+        first = Signal()
+        m.d.sync += first.eq(writer.store.offset == 0)
         sound, refused = Signal(), Signal()
         m.d.comb += [
             noise.load.valid.eq(storing),

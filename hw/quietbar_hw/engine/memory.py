@@ -48,7 +48,8 @@ def store_layout(config: EngineConfig) -> data.StructLayout:
 class RowMemory(wiring.Component):
     """Rows that are written word by word and read whole.
 
-    Timing: a row is there `LATENCY` cycles after its address: the memory's cycle, and a register behind it.
+    Timing: a row is there `LATENCY` cycles after its address: the memory's cycle, and a register behind it. A word is
+    written a cycle after it was stored, from registers of this memory's own: the engine's memories lie far apart.
 
     Args:
         config: of the engine.
@@ -77,20 +78,22 @@ class RowMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         word_bits = (len(self.bits) - 1).bit_length()
-        word, row = self.store.offset[:word_bits], self.store.offset[word_bits:]
+        # A restart of the stage drops no word.
+        here, writing = Signal(reset_less=True), Signal(reset_less=True)
+        kept = Signal(self.store.shape(), reset_less=True)
+        m.d.sync += [here.eq(self.store.section == self.section), writing.eq(self.store.en & here)]
+        with m.If(here):
+            m.d.sync += kept.eq(self.store)
+        word, row = kept.offset[:word_bits], kept.offset[word_bits:]
         found = []
-        here = Signal()
-        m.d.sync += here.eq(self.store.section == self.section)
-        writing = self.store.en & here
         scales = self.section in SCALE_SECTIONS.values()
         for number, bits in enumerate(self.bits):
             m.submodules[f"word_{number}"] = ram = storage(bits, self.rows)
             write, read = ram.write_port(), ram.read_port()
-            chosen = word == number if word_bits else 1
             m.d.comb += [
                 write.addr.eq(row),
-                write.data.eq(self.store.scale if scales and number % WORDS_PER_OUTPUT else self.store.word),
-                write.en.eq(writing & chosen),
+                write.data.eq(kept.scale if scales and number % WORDS_PER_OUTPUT else kept.word),
+                write.en.eq(writing & (word == number if word_bits else 1)),
                 read.addr.eq(self.address),
                 # Nobody reads while a word is written; said so, block RAM needs no logic for reading what is written.
                 read.en.eq(~writing),

@@ -75,8 +75,10 @@ def _pack_product(
     """Whether the product is in the multiplier's register now; what has read that one is left without a reader."""
     connections = multiplier["connections"]
     read = {port: bits[0] for port, bits in connections.items() if port[0] == "P" and bits and count[bits[0]]}
-    clocks = {reading[bit]["CLK"][0] if bit in reading and count[bit] == 1 else None for bit in read.values()}
-    if _has_registers(multiplier) or len(clocks) != 1 or None in clocks:
+    if _has_registers(multiplier) or any(bit not in reading or count[bit] != 1 for bit in read.values()):
+        return False
+    clocks = {reading[bit]["CLK"][0] for bit in read.values()}
+    if len(clocks) != 1:
         return False
     for port, bit in read.items():
         register = registers.pop(reading[bit]["Q"][0])
@@ -90,8 +92,10 @@ def _pack_factors(multiplier: dict[str, Any], registers: Registers, late: set[Bi
     ports = [f"{factor}{place}" for factor in FACTORS for place in range(FACTOR_BITS)]
     bits = {port: connections[port][0] for port in ports if connections.get(port)}
     driven = {port: bit for port, bit in bits.items() if isinstance(bit, int)}
-    clocks = {registers[bit]["CLK"][0] if bit in registers else None for bit in driven.values()}
-    if len(clocks) != 1 or None in clocks or "1" in bits.values():
+    if "1" in bits.values() or any(bit not in registers for bit in driven.values()):
+        return False
+    clocks = {registers[bit]["CLK"][0] for bit in driven.values()}
+    if len(clocks) != 1:
         return False
     if _has_registers(multiplier) and connections["CLK0"][0] not in clocks:
         return False
