@@ -8,7 +8,8 @@ import re
 
 from quietbar.contract import QuietbarError
 from quietbar_hw.formal.properties.catalogue import PROPERTIES
-from quietbar_hw.formal.prove import ProofError, prove_rtlil
+from quietbar_hw.formal.prove import prove_rtlil
+from quietbar_hw.formal.yosys import ProofError
 from quietbar_hw.mutation import Fault, find_faults, plant
 
 from ..planting import chosen_fault

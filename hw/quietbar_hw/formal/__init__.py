@@ -5,9 +5,10 @@ see docs/verification.md.
 """
 
 from .axi_lite import answers_in_time
-from .prove import METHODS, Method, ProofError, Verdict, prove
+from .prove import METHODS, Method, Verdict, prove
 from .rules import OrderedContents, Patience, StreamRules
 from .surroundings import Surrounded, stream_ports
+from .yosys import ProofError
 
 __all__ = [
     "METHODS",

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
-from pathlib import Path
-
-from quietbar import toolchain
-
-from .prove import ProofError
+from .yosys import ProofError, UnfinishedError, Yosys, last_lines
 
 SCRIPT = """
 read_rtlil {name}.il
@@ -34,7 +28,6 @@ def equivalent(sound: str, other: str, top: str = "top", cycles: int = 4, second
         MissingToolError: there is no Yosys that will do.
         ProofError: Yosys could not read a text.
     """
-    yosys = str(toolchain.yosys().require())
     lines = []
     for name in ("sound", "other"):
         lines += [
@@ -45,22 +38,11 @@ def equivalent(sound: str, other: str, top: str = "top", cycles: int = 4, second
     lines += [f"design -copy-from {name} -as {name} {name}" for name in ("sound", "other")]
     lines += ["equiv_make sound other both", "hierarchy -top both", "opt -full"]
     lines += ["equiv_simple -undef", f"equiv_induct -undef -seq {cycles}", "equiv_status -assert"]
-    with tempfile.TemporaryDirectory(prefix="quietbar-equal-") as folder:
-        for name, text in (("sound", sound), ("other", other)):
-            (Path(folder) / f"{name}.il").write_text(text)
+    with Yosys.on({"sound.il": sound, "other.il": other}) as yosys:
         try:
-            done = subprocess.run(
-                [yosys, "-Q", "-p", "; ".join(lines)],
-                cwd=folder,
-                env=toolchain.environment(),
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-            )
-        except subprocess.TimeoutExpired:
+            proven, said = yosys.run(lines, seconds)
+        except UnfinishedError:
             return False
-    if done.returncode == 0:
-        return True
-    if "unproven $equiv" in done.stdout + done.stderr:
-        return False
-    raise ProofError("Yosys gave no verdict: " + "\n".join((done.stdout + done.stderr).splitlines()[-5:]))
+    if proven or "unproven $equiv" in said:
+        return proven
+    raise ProofError("Yosys gave no verdict: " + last_lines(said))

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Module
 from amaranth.hdl._ir import PortDirection
 
-from quietbar import toolchain
-from quietbar.contract import QuietbarError, require_choice, require_integer
+from quietbar.contract import require_choice, require_integer
 
 from ..verilog import port_signals
 from .abstraction import ANYTHING
 from .rules import BROKEN
 from .trace import trace_table, without_assertions
+from .yosys import ProofError, Yosys, last_lines
 
 Method = Literal["induction", "bounded", "equivalence"]
 METHODS: tuple[Method, ...] = ("induction", "bounded", "equivalence")
@@ -30,10 +27,6 @@ SPAN = 24
 
 # A gate for the pass that calls ABC to be called for; ABC forgets it and reads the design.
 NOTHING = "module nothing(input a, b, output y); assign y = a & b; endmodule\n"
-
-
-class ProofError(QuietbarError):
-    """Yosys could not read the design, or gave no verdict; the message ends with its last lines."""
 
 
 @dataclass(frozen=True)
@@ -112,28 +105,26 @@ def prove_rtlil(
     engine = f"{'pdr' if method == 'induction' else 'bmc3'},-F,{frames},-T,{seconds}"
     engine = f"scorr;{engine}" if pairs else engine
     span = min(frames, SPAN) if method == "induction" else frames
-    with tempfile.TemporaryDirectory(prefix="quietbar-proof-") as name:
-        folder = Path(name)
-        (folder / "design.il").write_text(text)
-        (folder / "nothing.v").write_text(NOTHING)
-        said = _yosys(_to_gates(free), folder, patience)
-        model = folder / "design.aig"
+    with Yosys.on({"design.il": text, "nothing.v": NOTHING}) as yosys:
+        _, said = yosys.run(_to_gates(free), patience)
+        model = yosys.folder / "design.aig"
         if not model.exists():
-            raise ProofError(f"Yosys refused the design: {_last_lines(said)}")
-        registers = int(model.open("rb").readline().split()[3])
+            raise ProofError(f"Yosys refused the design: {last_lines(said)}")
+        registers = int(model.read_bytes().split(maxsplit=4)[3])
         if method == "equivalence" and registers:
             raise ProofError(f"an equivalence has no registers, and here are {registers}")
-        (folder / "span.aig").write_bytes(without_assertions(model.read_bytes()))
+        (yosys.folder / "span.aig").write_bytes(without_assertions(model.read_bytes()))
         search = ("span.aig", f"bmc2,-S,{span - 1},-F,{span},-T,{seconds}", "span")
-        said = _abc([("design.aig", engine, "proof"), search], folder, patience)
-        found = _status(folder, "proof")
+        said = _abc([("design.aig", engine, "proof"), search], yosys, patience)
+        found = _status(yosys, "proof")
         if found[:2] == ["snl_UNK", "0"] and method == "induction":
             # Where rules assumed and asserted are the same gates nothing is left to prove, which pdr does not see.
-            said = _abc([("design.aig", "dprove", "proof")], folder, patience)
-            found = _status(folder, "proof")
+            said = _abc([("design.aig", "dprove", "proof")], yosys, patience)
+            found = _status(yosys, "proof")
         if found[:1] == ["snl_SAT"]:
-            names, run = (folder / "design.map").read_text(), (folder / "proof.run").read_text()
-            length, table, high = trace_table(model.read_bytes(), names, run, BROKEN)
+            length, table, high = trace_table(
+                model.read_bytes(), yosys.written("design.map"), yosys.written("proof.run"), BROKEN
+            )
             return Verdict(False, method, length, table, broken=tuple(map(_what_is_broken, high)))
         if found[:1] == ["snl_UNSAT"]:
             reached = max(int(found[1]), 1)
@@ -142,8 +133,8 @@ def prove_rtlil(
         elif found[:1] == ["snl_UNK"]:
             raise ProofError(f"no verdict within {depth} cycles and {seconds} seconds")
         else:
-            raise ProofError(f"ABC gave no verdict: {_last_lines(said)}")
-        if _status(folder, "span")[:1] != ["snl_SAT"]:
+            raise ProofError(f"ABC gave no verdict: {last_lines(said)}")
+        if _status(yosys, "span")[:1] != ["snl_SAT"]:
             raise ProofError(f"no run keeps the assumptions for {span} cycles: nothing is proven")
     return Verdict(True, method, reached, kept=span)
 
@@ -192,7 +183,7 @@ def _to_gates(free: Sequence[str]) -> list[str]:
     ]
 
 
-def _abc(searches: Sequence[tuple[str, str, str]], folder: Path, patience: float | None) -> str:
+def _abc(searches: Sequence[tuple[str, str, str]], yosys: Yosys, patience: float | None) -> str:
     """Let ABC search, its assumptions folded into its assertions; what was said last of all.
 
     Args:
@@ -202,26 +193,10 @@ def _abc(searches: Sequence[tuple[str, str, str]], folder: Path, patience: float
         f"read_aiger,{model};fold;{engine};write_status,{name}.status;write_cex,-n,-m,{name}.run"
         for model, engine, name in searches
     )
-    return _yosys(["read_verilog nothing.v", "techmap", f"abc -g AND -script +{commands}"], folder, patience)
+    _, said = yosys.run(["read_verilog nothing.v", "techmap", f"abc -g AND -script +{commands}"], patience)
+    return said
 
 
-def _status(folder: Path, name: str) -> list[str]:
+def _status(yosys: Yosys, name: str) -> list[str]:
     """The words of ABC's verdict."""
-    status = folder / f"{name}.status"
-    return status.read_text().split() if status.exists() else []
-
-
-def _yosys(script: Sequence[str], folder: Path, patience: float | None) -> str:
-    """Run the commands in ``folder``; what was said last of all."""
-    command = [str(toolchain.yosys().require()), "-Q", "-q", "-p", "; ".join(script)]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=toolchain.environment(), capture_output=True, text=True, timeout=patience
-        )
-    except subprocess.TimeoutExpired:
-        raise ProofError(f"no verdict within {patience} seconds") from None
-    return done.stdout + done.stderr
-
-
-def _last_lines(text: str) -> str:
-    return "\n".join(text.splitlines()[-5:])
+    return yosys.written(f"{name}.status").split()

@@ -17,7 +17,8 @@ from quietbar import toolchain
 from quietbar.files import write_atomically
 
 from .properties.property import Property
-from .prove import ProofError
+from .prove import prove_rtlil
+from .yosys import ProofError, Yosys
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _prove(each: Property, design: str) -> Result:
 
 def _digest(each: Property) -> str:
     """Of all that a verdict depends on: the design with its assertions, the method and how it is carried out, Yosys."""
-    carried_out = Path(inspect.getfile(ProofError)).read_text()
+    carried_out = [Path(inspect.getfile(each)).read_text() for each in (prove_rtlil, Yosys)]
     how = (each.method, each.depth, each.free, carried_out, toolchain.yosys().version)
     return hashlib.sha256(repr((each.rtlil(), each.name, each.says, *how)).encode()).hexdigest()[:16]
 

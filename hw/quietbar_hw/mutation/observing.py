@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import require
 
-from ..formal.prove import ProofError, prove_rtlil, to_rtlil
+from ..formal.prove import prove_rtlil, to_rtlil
+from ..formal.yosys import ProofError
 
 MEANT = (
     (re.compile(r"(.+)__payload(?:\W.*|__.*)?"), ("{}__valid",)),
