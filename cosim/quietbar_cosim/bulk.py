@@ -131,7 +131,7 @@ class Simulator:
             frame_beats: input beats of a frame; every so many carry ``tlast``.
             output_beats: how many to wait for; a further one is an error.
             output_frame_beats: output beats of a frame, for checking ``tlast``; 0 leaves it unchecked.
-            input_stalls, output_stalls: patterns at the two ends; configuration is sent without stalls.
+            input_stalls, output_stalls: patterns at the two ends; configuration is sent with those of the input.
             reset, reset_cycles: whether to reset the design first, and for how long.
             patience: cycles without any transfer after which the run is given up.
             identifier: ``tid`` of all beats, where streams have it.

@@ -76,7 +76,7 @@ async def _run(context: Any, component: Any, vectors: Vectors, scenario: Scenari
     assert sink is not None
     error = getattr(component, f"{vectors.prefix}error", None)
     if configuration is not None:
-        await _configure(context, configuration, vectors)
+        await _configure(context, configuration, vectors, scenario)
 
     source_end = SourceEnd(0 if source is None else len(source.data), scenario.input_stalls)
     sink_end = SinkEnd(sink.name, scenario.output_stalls, vectors.output_frame_beats or None)
@@ -113,9 +113,9 @@ async def _run(context: Any, component: Any, vectors: Vectors, scenario: Scenari
     return Run(output, sink_end.last_cycle, time.perf_counter() - clock)
 
 
-async def _configure(context: Any, port: _Port, vectors: Vectors) -> None:
-    """Send the configuration back to back, and return in the cycle after its last word."""
-    end, idle = SourceEnd(len(port.data)), 0
+async def _configure(context: Any, port: _Port, vectors: Vectors, scenario: Scenario) -> None:
+    """Send the configuration, stalling as the input does, and return in the cycle after its last word."""
+    end, idle = SourceEnd(len(port.data), scenario.input_stalls), 0
     for words in vectors.configuration:
         end.send(words)
     end.step(False)

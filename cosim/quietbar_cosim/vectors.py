@@ -156,7 +156,7 @@ class Scenario:
 
     Attributes:
         name: how people call it, e.g. ``"bursty stalls"``.
-        input_stalls, output_stalls: of the two ends.
+        input_stalls, output_stalls: of the two ends; configuration stalls as the input does.
         reset_after: None, or the number of output beats (input beats, if the design gives fewer) after which the design
             is reset in the middle of everything, configured anew and given the vectors from their beginning.
     """

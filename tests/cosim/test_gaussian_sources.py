@@ -164,7 +164,7 @@ def test_bad_words_are_refused_by_name(words, message, capsys):
 
 
 QUIET = Scenario()
-STALLED = Scenario("random stalls", output_stalls=random_stalls(0.5, 6))
+STALLED = Scenario("random stalls", random_stalls(0.3, 5), random_stalls(0.5, 6))
 BOX_MULLER, INVERSE_CDF = SourceConfig("box-muller", 4), SourceConfig("inverse-cdf", 3)
 
 
@@ -223,6 +223,16 @@ FAULTS = {
         INVERSE_CDF,
         STALLED,
         lambda: planted(InverseCdfSource, "elaborate", "uniform.loaded & move", "uniform.loaded"),
+    ),
+    "words of a seed that go on under stall": (
+        INVERSE_CDF,
+        STALLED,
+        lambda: planted(
+            WindowedUniformSource,
+            "elaborate",
+            "last = place == self.lanes - 1",
+            "last = place == self.lanes - 1; m.d.sync += place.eq(Mux(last, 0, place + 1))",
+        ),
     ),
     "beats dropped under stall": (
         INVERSE_CDF,

@@ -15,7 +15,6 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from quietbar_cosim.stalls import NO_STALLS
 from quietbar_cosim.stream import Bench, Sink, Source, StreamError
 from quietbar_cosim.vectors import Scenario, Vectors
 
@@ -82,7 +81,7 @@ async def start(bench: Bench, streams: Streams, vectors: Vectors, scenario: Scen
     streams.output.held = True
     streams.output.frame(vectors.output_frame_beats or None)
     if streams.configuration is not None:
-        streams.configuration.stall(NO_STALLS)
+        streams.configuration.stall(scenario.input_stalls)
         for words in vectors.configuration:
             streams.configuration.send(words)
         await streams.configuration.finish()

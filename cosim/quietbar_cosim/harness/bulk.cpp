@@ -267,22 +267,22 @@ class Simulator {
 #endif
     }
 
-    // Sends the configuration words back to back; true when all were taken.
+    // Sends the configuration words, with the gaps of the input; true when all were taken.
     bool configure(const Request& request, Outcome& outcome) {
 #if HAS_CONFIGURATION
+        Stalls stalls(request.input_stalls);
         uint64_t waited = 0;
+        bool offering = false;
         while (outcome.configuration_taken < request.configuration_beats) {
-            const uint64_t beat = outcome.configuration_taken;
-            put(top_->s_axis_cfg_tdata, request.configuration + beat * CONFIGURATION_BYTES, CONFIGURATION_BYTES);
-#if HAS_CONFIGURATION_LAST
-            top_->s_axis_cfg_tlast = request.configuration_last[beat];
-#endif
-            top_->s_axis_cfg_tvalid = 1;
+            const bool stalled = stalls.next();
+            offering |= !stalled;
+            offer_word(request, outcome.configuration_taken, offering);
             settle();
-            const bool taken = top_->s_axis_cfg_tready, failed = outcome.error = error();
+            const bool taken = offering && top_->s_axis_cfg_tready, failed = outcome.error = error();
             edge();
             outcome.cycle = outcome.configuration_cycles++;
             outcome.configuration_taken += taken;
+            offering &= !taken;
             waited = taken ? 0 : waited + 1;
             if (failed || waited > request.patience) {
                 outcome.status = failed ? ERROR_RAISED : NO_PROGRESS;
@@ -293,6 +293,23 @@ class Simulator {
 #endif
         return true;
     }
+
+#if HAS_CONFIGURATION
+    // Drives one word of the configuration; while none is offered, its inverse, so that nobody may look at it.
+    void offer_word(const Request& request, uint64_t beat, bool offering) {
+        uint8_t bytes[CONFIGURATION_BYTES];
+        for (size_t byte = 0; byte < CONFIGURATION_BYTES; ++byte) {
+            const uint8_t value = request.configuration[beat * CONFIGURATION_BYTES + byte];
+            bytes[byte] = offering ? value : ~value;
+        }
+        bytes[CONFIGURATION_BYTES - 1] &= CONFIGURATION_TOP_MASK;
+        top_->s_axis_cfg_tvalid = offering;
+        put(top_->s_axis_cfg_tdata, bytes, CONFIGURATION_BYTES);
+#if HAS_CONFIGURATION_LAST
+        top_->s_axis_cfg_tlast = bool(request.configuration_last[beat]) == offering;
+#endif
+    }
+#endif
 
     // Sends the input and takes the output, both ends stalling as asked.
     void stream(const Request& request, Outcome& outcome) {
