@@ -17,13 +17,13 @@ import torch
 from quietbar.contract import BlockConfig
 from quietbar.contract.block import Mode
 from quietbar.contract.engine import Descriptor, EngineConfig, EngineError, Section
-from quietbar.contract.requantize import MULTIPLIER_LOW, SHIFT_HIGH, SHIFT_LOW
+from quietbar.contract.requantize import MULTIPLIER_LOW, SHIFT_HIGH
 from quietbar.integer import BlockParameters, random_parameters
 from quietbar.integer.engine import Write, block_writes, descriptor_writes, seed_writes
 
 from .blocks import random_frames
 from .engine_frames import Outcome, Spoil, run_frame
-from .engines import Beat, random_blocks, random_engine
+from .engines import Beat, random_blocks, random_engine, spread_shifts
 from .stalls import NO_STALLS, Stalls, bursty_stalls, random_stalls
 
 REST_CYCLES = 90
@@ -108,9 +108,7 @@ class Session:
         """Parameters and descriptor of a block, with shifts of all sizes in one block of three."""
         parameters = random_parameters(block, self.source.randrange(1 << 30))
         if self.source.random() < 0.35:
-            for stage in parameters.stages.values():
-                shifts = [self.source.randint(SHIFT_LOW, SHIFT_HIGH) for _ in stage.shift]
-                stage.shift.copy_(torch.tensor(shifts, dtype=stage.shift.dtype))
+            spread_shifts(parameters, self.source)
         self.parameters[number], self.descriptors[number] = parameters, place
         self.write(list(block_writes(self.engine, place, parameters, number)))
 
@@ -227,7 +225,7 @@ class Session:
         wanted: dict[str, Any] = {
             "beats": [[beat.data, int(beat.last), beat.block, int(beat.bad)] for beat in expected]
         }
-        if clean and cut is None:
+        if clean and cut is None and not late_write:  # a frame that would begin while a word is judged waits for that
             wanted["order"] = list(traffic.order)
             wanted["blocks"] = [self.blocks[number].to_dict() for number in traffic.order]
         self.add("traffic", notes, wanted, **arguments)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from quietbar.contract import BlockConfig, ConfigurationError
 from quietbar.contract.engine import Descriptor, EngineConfig, place
+from quietbar.contract.requantize import SHIFT_HIGH, SHIFT_LOW
 from quietbar.contract.sources import KINDS
 from quietbar.integer import BlockParameters, random_parameters, run_block
 from quietbar.integer.engine import Write, block_writes, seed_writes
@@ -178,6 +180,13 @@ def random_blocks(engine: EngineConfig, source: random.Random) -> list[BlockConf
             continue
         blocks.append(block)
     return blocks
+
+
+def spread_shifts(parameters: BlockParameters, source: random.Random) -> None:
+    """Give every output of a block any shift that there is."""
+    for stage in parameters.stages.values():
+        shifts = [source.randint(SHIFT_LOW, SHIFT_HIGH) for _ in stage.shift]
+        stage.shift.copy_(torch.tensor(shifts, dtype=stage.shift.dtype))
 
 
 def random_case(seed: int, frames: int = 6) -> EngineCase:

@@ -1,12 +1,17 @@
 """Lines and toggles that benches cover: Verilator's counts read, merged, told by name, and kept."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from quietbar.contract import ConfigurationError
+from quietbar.contract import ConfigurationError, gaussian
+from quietbar.contract.crossbar import CONDUCTANCE, LEVEL_FRACTION_BITS, PROGRAMMING
 from quietbar_cosim.code_coverage import Point, merge, read_points, signals, summary
 from quietbar_cosim.mutants import covering
-from quietbar_cosim.mutants.covering import cover, markdown, row
+from quietbar_cosim.mutants.covering import cover, excuse, markdown, open_lines, row
 from quietbar_cosim.mutants.subjects import SUBJECTS
+from quietbar_cosim.mutants.waived import WAIVERS, waiver
 
 
 def line(count, **facts):
@@ -60,3 +65,48 @@ def test_a_part_s_benches_are_run_counted_and_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(covering, "merge", lambda files: pytest.fail("it is known"))
     assert cover("resize", subject, tmp_path, ("bulk",)) == record
+
+
+RECORD = Path(__file__).parents[2] / "docs" / "results" / "coverage.json"
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return {record["part"]: record for record in json.loads(RECORD.read_text())["parts"]}
+
+
+def test_every_line_is_covered_or_excused_and_every_excuse_is_used(recorded):
+    assert set(recorded) == set(SUBJECTS)
+    assert not [line for record in recorded.values() for line in open_lines(record)]
+    missed = [
+        (part, f"{instance}: {told.partition(': ')[2]}")
+        for part, record in recorded.items()
+        for instance, lines in record["line"]["missed"].items()
+        for told in lines
+    ]
+    assert {waiver(*each) for each in missed} == set(WAIVERS)
+
+
+def test_a_line_that_is_missed_without_an_excuse_is_told(recorded):
+    missed = {"top.configuration": ["line 7 else (column 12): if (a) begin", "line 9 case (column 17): 3'h0:"]}
+    record = {**recorded["denoiser"], "line": {"points": 9, "covered": 7, "percent": 77.78, "missed": missed}}
+    assert open_lines(record) == ["top.configuration: line 7 else (column 12): if (a) begin"]
+    assert "1 of 2 excused" in row(record)[2] and "NOT EXCUSED" in markdown([record], "quietbar coverage")
+    assert not excuse("resize", "top.configuration", missed["top.configuration"][1]), "of another part"
+
+
+def test_no_draw_takes_a_level_beyond_what_a_conductance_can_have():
+    """Why nothing reaches the line of the programmer that cuts it off there."""
+    shift = gaussian.RADIUS_FRACTION_BITS - gaussian.SAMPLE_FRACTION_BITS
+    longest = (gaussian.radius(gaussian.exponent(0)) >> shift) + 1
+    scale = gaussian.SAMPLE_FRACTION_BITS + LEVEL_FRACTION_BITS
+    highest = [
+        (level << LEVEL_FRACTION_BITS) + (sigma * longest >> scale) + 1 for level, sigma in enumerate(PROGRAMMING)
+    ]
+    assert max(highest) < 2800 < CONDUCTANCE.high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_benches_of_a_part_reach_every_line_that_is_not_excused(name, tmp_path):
+    assert open_lines(cover(name, SUBJECTS[name](), tmp_path)) == []

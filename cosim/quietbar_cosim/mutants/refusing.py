@@ -67,6 +67,7 @@ def denoiser_refusals(vectors: Vectors) -> list[Refusal]:
         ("unknown kind alone", DenoiserError.CONFIGURATION_KIND, (0,)),
         ("another component's kind", DenoiserError.CONFIGURATION_KIND, (FrameKind.PROGRAM, *parameters[1:])),
         ("kind alone", length, parameters[:1]),
+        ("seed's kind alone", length, seed[:1]),
         ("parameters too short", length, parameters[:-1]),
         ("parameters too long", length, (*parameters, 0)),
         ("seed too short", length, seed[:-1]),
