@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -183,6 +184,13 @@ def test_benches_together_report_what_each_finds():
     with pytest.raises(QuietbarError, match="one; two"):
         together(*benches).run(None)
     assert together(*benches).compared == 3
+
+
+def test_of_the_committed_mutants_each_is_caught_equal_or_explained():
+    record = Path(__file__).parents[2] / "docs" / "results" / "mutants.json"
+    parts = json.loads(record.read_text())["parts"]
+    assert [facts["subject"] for facts in parts] == list(SUBJECTS)
+    assert unexplained(parts) == []
 
 
 def test_the_command_refuses_unknown_parts(capsys):

@@ -153,8 +153,10 @@ def register_resets(registers: RegisterMap, answered: bool) -> Bench:
     def run(planted: Planted) -> None:
         with Simulator(planted.verilog) as simulator:
             for interrupted in before:
+                told = "after a reset"
                 if interrupted is not None:
                     window, kind, cycles = interrupted
+                    told += f" {cycles} cycles into an access of {window.name} ({kind})"
                     pending = np.array([[window.address, 0, kind == "w", 0]], np.uint32)
                     if simulator.access(pending, patience=cycles) and not answered:
                         raise QuietbarError(f"{window.name}: answered without its memory")
@@ -163,8 +165,7 @@ def register_resets(registers: RegisterMap, answered: bool) -> Bench:
                 for register in readable:
                     found, wanted = bus.read(register.address), reset_value(register)
                     if found != wanted:
-                        what = f"{register.name} after a reset, {interrupted and interrupted[1:]} before it"
-                        raise QuietbarError(f"{what}: is {found:#x}, must be {wanted:#x}")
+                        raise QuietbarError(f"{register.name} {told}: is {found:#x}, must be {wanted:#x}")
 
     bits = 32 * len(readable) * len(before)
     return Bench("bulk", f"reads after a reset in {UNANSWERED} cycles of an access {registers} {answered}", run, bits)
