@@ -38,11 +38,6 @@ WAIVERS: tuple[Waiver, ...] = (
         r"top\.core\.heads\.\w+_scale: assign row_here = part \? row_kept : row;",
         "a head has a requantizer for each of its totals, so that there is one part, number 0",
     ),
-    Waiver(
-        "engine_.*",
-        r"top\.core\.noise\.results\.queue\.memory: end else if \(r_en\) begin",
-        "samples are claimed as they come and taken later, one a cycle at most, as fast as they come: some always wait",
-    ),
 )
 
 
