@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby, product
 from typing import Any
 
 import numpy as np
 
 from quietbar.contract import BlockConfig, QuietbarError
-from quietbar.contract.engine import EngineConfig
+from quietbar.contract.engine import EngineConfig, EngineError
 from quietbar.files import write_atomically
 from quietbar_hw.engine.driver import EngineDriver
 from quietbar_hw.registers import Register, RegisterMap, Window
@@ -20,14 +20,14 @@ from quietbar_hw.registers.checks import checks
 from ..build import coverage_folder
 from ..bulk import Bytes, Simulator
 from ..coverage import Coverage
-from ..engine import BulkBus
+from ..engine import BulkBus, run_cycles
 from ..engine_checks import check, observe
 from ..engine_coverage import REQUIRED, collect
 from ..engine_frames import Outcome, run_frame
 from ..engine_sessions import random_session
 from ..engines import Beat, EngineCase, spread_shifts
 from ..registers import check_design
-from ..stalls import random_stalls
+from ..stalls import NO_STALLS, random_stalls
 from .benches import PATIENCE, Bench, Planted
 
 FRAMES = 3
@@ -40,47 +40,56 @@ FUNCTIONAL = "functional.json"
 
 
 def engine_frames(engine: EngineConfig, seed: int) -> Bench:
-    """Memory written by the driver, then frames of blocks of every kind: each beat compared, and what was counted."""
-    cases = list(_every_kind(engine, seed))
+    """Memory written by the driver, then frames of blocks of every kind: each beat compared, and what was counted.
+
+    Those of blocks as they usually are come and go at full speed, in the cycles that the model predicts; those with any
+    shifts come under stalls.
+    """
+    fast, spread = (list(_every_kind(engine, seed, each)) for each in (False, True))
 
     def run(planted: Planted) -> None:
         with Simulator(planted.verilog) as simulator:
             driver = EngineDriver(BulkBus(simulator), engine)
-            for case in cases:
-                _run_case(simulator, driver, case)
+            for case in (*fast, *spread):
+                _run_case(simulator, driver, case, case in spread)
 
-    bits = sum(8 * engine.lanes * sum(map(len, case.expected)) for case in cases)
-    told = [(case.parameters[number].config, case.seed) for case in cases for number in case.order]
-    return Bench("bulk", f"frames {engine} {told} {FRAMES} {STALLED}, counted", run, bits, bits)
+    bits, stalled = (
+        sum(8 * engine.lanes * sum(map(len, case.expected)) for case in cases) for cases in (fast + spread, spread)
+    )
+    told = [(case.parameters[number].config, case.seed) for case in fast + spread for number in case.order]
+    return Bench("bulk", f"frames {engine} {told} {FRAMES} {STALLED}, counted and timed", run, bits, stalled)
 
 
-def _every_kind(engine: EngineConfig, seed: int) -> Iterator[EngineCase]:
-    """Blocks of all kinds, as many at a time as are resident, the first as large as they get; then with any shifts."""
+def _every_kind(engine: EngineConfig, seed: int, spread: bool) -> Iterator[EngineCase]:
+    """Blocks of all kinds, as many at a time as are resident, with any shifts where they are ``spread``.
+
+    The first are as large as they get, the second have a beat to a pixel, so that the 3x3 stage is the busiest.
+    """
     kinds = list(product(("dense", "depthwise"), ("mean", "sampling"), (False, True)))
+    largest = engine.channels, engine.hidden, engine.height, engine.width
     source = random.Random(seed)
-    for spread in (False, True):
-        for first in range(0, len(kinds), engine.blocks):
-            blocks = [
-                _block(engine, *kind, source if number else None)
-                for number, kind in enumerate(kinds[first : first + engine.blocks])
-            ]
-            order = [number for number in range(len(blocks)) for _ in range(FRAMES)]
-            case = EngineCase.random(engine, blocks, order, seed)
-            for parameters in case.parameters if spread else ():
-                spread_shifts(parameters, source)
-            yield case
+    for first in range(0, len(kinds), engine.blocks):
+        blocks = []
+        for number, (kernel, mode, signed) in enumerate(kinds[first : first + engine.blocks]):
+            drawn = tuple(source.randint(1, size) for size in largest)
+            sizes = (largest, (engine.lanes, *largest[1:]), drawn)[min(number, 2)]
+            blocks.append(_block(engine, kernel, mode, signed, sizes))
+        order = [number for number in range(len(blocks)) for _ in range(FRAMES)]
+        case = EngineCase.random(engine, blocks, order, seed)
+        for parameters in case.parameters if spread else ():
+            spread_shifts(parameters, source)
+        yield case
 
 
-def _block(engine: EngineConfig, kernel: Any, mode: Any, signed: bool, source: random.Random | None) -> BlockConfig:
-    """A block of some size, or the largest without a source; a sampling one fills its beats."""
-    sizes = [engine.channels, engine.hidden, engine.height, engine.width]
-    channels, hidden, height, width = sizes if source is None else (source.randint(1, size) for size in sizes)
+def _block(engine: EngineConfig, kernel: Any, mode: Any, signed: bool, sizes: Sequence[int]) -> BlockConfig:
+    """A block of these sizes; a sampling one fills its beats."""
+    channels, hidden, height, width = sizes
     if mode == "sampling":
         channels = -(-channels // engine.lanes) * engine.lanes
     return BlockConfig(channels, hidden, height, width, kernel, mode, signed, engine.fraction_bits)
 
 
-def _run_case(simulator: Simulator, driver: EngineDriver, case: EngineCase) -> None:
+def _run_case(simulator: Simulator, driver: EngineDriver, case: EngineCase, stalled: bool) -> None:
     driver.load(case.writes)
     driver.clear_counters()
     counted, sample = dict.fromkeys(driver.COUNTERS, 0), 0
@@ -95,22 +104,43 @@ def _run_case(simulator: Simulator, driver: EngineDriver, case: EngineCase) -> N
         sent, wanted = (
             _bytes(chain(*(getattr(outcome, way) for outcome in outcomes)), case.engine) for way in ("sent", "came")
         )
-        found = simulator.run(
+        config = case.blocks[block]
+        run = simulator.run(
             beats=sent,
             frame_beats=len(sent) // FRAMES,
             output_beats=len(wanted),
             output_frame_beats=len(wanted) // FRAMES,
-            input_stalls=random_stalls(STALLED, case.seed + block),
-            output_stalls=random_stalls(STALLED, case.seed + FRAMES + block),
+            input_stalls=random_stalls(STALLED, case.seed + block) if stalled else NO_STALLS,
+            output_stalls=random_stalls(STALLED, case.seed + FRAMES + block) if stalled else NO_STALLS,
             patience=PATIENCE,
             identifier=block,
-        ).output
-        if not np.array_equal(found, wanted):
-            beat = int(np.flatnonzero((found != wanted).any(axis=1))[0])
-            raise QuietbarError(f"{case.blocks[block]}: beat {beat} is {found[beat]}, must be {wanted[beat]}")
+        )
+        if not np.array_equal(run.output, wanted):
+            beat = int(np.flatnonzero((run.output != wanted).any(axis=1))[0])
+            raise QuietbarError(f"{config}: beat {beat} is {run.output[beat]}, must be {wanted[beat]}")
+        if not stalled and run.cycles != run_cycles(case.engine, config, FRAMES):
+            predicted = run_cycles(case.engine, config, FRAMES)
+            raise QuietbarError(f"{config}: {run.cycles} cycles for {FRAMES} frames, the model says {predicted}")
     for name, count in driver.counters().items():
         if not name.endswith("cycles") and count != counted[name]:
             raise QuietbarError(f"{case.blocks}: counter {name} is {count}, must be {counted[name]}")
+
+
+def unknown_blocks(engine: EngineConfig) -> Bench:
+    """Frames after a reset, before any descriptor was written: each is dropped, and told as that and nothing else."""
+    beats, count = np.arange(3 * engine.lanes, dtype=np.uint8).reshape(3, -1), 1 << engine.id_bits
+
+    def run(planted: Planted) -> None:
+        with Simulator(planted.verilog) as simulator:
+            driver = EngineDriver(BulkBus(simulator), engine)
+            driver.start()
+            for block in range(count):
+                simulator.run(beats=beats, frame_beats=len(beats), patience=PATIENCE, identifier=block)
+            errors, dropped = driver.errors(), driver.counters()["dropped_frames"]
+            if (errors, dropped) != (EngineError.BLOCK_UNKNOWN, count):
+                raise QuietbarError(f"unknown blocks: {dropped} of {count} frames dropped, errors {int(errors):#x}")
+
+    return Bench("bulk", f"unknown blocks {engine}", run)
 
 
 def _bytes(beats: Iterable[Beat], engine: EngineConfig) -> Bytes:
