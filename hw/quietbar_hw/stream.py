@@ -135,9 +135,11 @@ class ResultQueue(wiring.Component):
         # Addresses need no comparison where they are a power of two; credit, not the queue, keeps to the depth.
         rows = 1 << (self.depth - 1).bit_length()
         m.submodules.queue = queue = Queue(self.shape, rows + self.block, block=self.block)
-        # Results outstanding beyond those that leave room for another launch: room is the sign, a register.
+        # Results outstanding beyond those that leave room for another launch, in two's complement: room is the sign, a
+        # register. (Verilator 5.052 gets the sum of signed operands wrong where it counts coverage.)
         room = self.depth - self.burst + 1
-        beyond = Signal(range(-room, self.burst), init=-room)
+        width = Shape.cast(range(-room, self.burst)).width
+        beyond = Signal(width, init=(1 << width) - room)
         leaving = self.o.valid & self.o.ready
         m.d.comb += [
             self.room.eq(beyond[-1]),
