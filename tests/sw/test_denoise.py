@@ -483,6 +483,19 @@ class TestTraining:
         batches = {batch.numpy().tobytes() for epoch in (0, 1) for batch, _ in images().at_epoch(epoch)}
         assert len(asked) == len(batches), "each batch once, whatever the chip"
 
+    def test_a_teacher_is_its_weights_and_statistics_whatever_the_chip_and_the_blocks(self):
+        alone = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(4)).eval()
+        noisy = analog.convert(alone, Chip(7, Variation(sigma=1.0)))
+        analog.calibrate(noisy, images())
+        model = denoise.insert(noisy, ["1"], images().images)
+        digest = denoise.Teacher(model).digest
+        analog.set_chip(model, Chip(3, Variation(gain_mismatch=0.3)))
+        with torch.no_grad():
+            block_parameters(model)[0].add_(1.0)
+        assert denoise.Teacher(model).digest == digest
+        model.get_buffer("2.running_mean").add_(1.0)
+        assert denoise.Teacher(model).digest != digest
+
     def test_another_teacher_teaches_something_else_and_makes_another_training(self, quiet, tmp_path):
         other = copy.deepcopy(quiet)
         with torch.no_grad():

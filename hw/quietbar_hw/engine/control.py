@@ -22,7 +22,7 @@ def control_signature(config: EngineConfig) -> wiring.Signature:
             parameters and descriptors stay.
         clear: In(1), a pulse: all counters begin at 0.
         write: In(stream of a `write_layout`). Each write that is taken is answered, one after the other.
-        written: Out(1), a pulse: the answer, 5 cycles after the write.
+        written: Out(1), a pulse: the answer, ``Writer.LATENCY`` cycles after the write.
         refused: Out(1), with ``written``: the write was dropped; ``errors`` says why in the same cycle.
         busy: Out(1), frames are inside.
         seeded: Out(1), there is a seed.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import torch
 from torch import Tensor, nn
 
 from quietbar.analog import quiet
 
+from .freezing import backbone_hashes
 from .insertion import without_blocks
 
 
@@ -26,12 +28,10 @@ class Teacher:
 
     @property
     def digest(self) -> str:
-        """Of the weights."""
-        content = hashlib.sha256()
-        for name, parameter in self.model.named_parameters():
-            content.update(name.encode())
-            content.update(parameter.detach().cpu().contiguous().numpy().tobytes())
-        return content.hexdigest()
+        """Of what its scores depend on: weights and statistics, not the blocks, nor the chip that the model is on."""
+        stored = self.model.state_dict().keys()
+        hashes = {name: value for name, value in backbone_hashes(self.model).items() if name in stored}
+        return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
