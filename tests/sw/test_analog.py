@@ -72,6 +72,24 @@ def test_a_quiet_chip_computes_what_the_digital_model_does(digits, inputs):
     quiet.load_state_dict(digits.state_dict())
 
 
+@pytest.mark.parametrize("conductance", [None, "pcm"])
+def test_products_of_fewer_bits_are_read_out_in_float32(inputs, conductance):
+    """Under autocast: noise and converters do not round to bfloat16, and noise is what it is without."""
+    devices = None if conductance is None else presets.conductance_by_name(conductance)
+    layer = analog.convert(nn.Sequential(nn.Conv2d(1, 8, 3)), Chip(7, Variation(sigma=0.3), devices))
+    analog.calibrate(layer, inputs)
+    with torch.no_grad():
+        full = layer(inputs)
+        analog.restart(layer)
+        with torch.autocast("cpu", torch.bfloat16):
+            read = layer(inputs)
+            analog.scale_noise(layer, 0.0)
+            assert layer(inputs).dtype == torch.bfloat16, "nothing is read out"
+    assert read.dtype == torch.float32
+    assert not torch.equal(read, read.to(torch.bfloat16).float())
+    assert 0 < (read - full).abs().max() < 2**-6 * full.abs().max()
+
+
 @pytest.mark.parametrize("name", ["digits", "resnet20"])
 def test_folding_batch_normalization_changes_nothing_but_rounding(name):
     shape = (1, 8, 8) if name == "digits" else (3, 16, 16)

@@ -507,6 +507,30 @@ class TestTraining:
         scores = denoise.Teacher(other)(images().images)
         assert not torch.equal(scores, denoise.Teacher(quiet)(images().images))
 
+    def test_products_in_bfloat16_train_other_blocks_as_well_and_again_the_same(self, quiet, tmp_path):
+        def trained(precision: denoise.Precision, path: Path | None = None) -> tuple[nn.Module, float]:
+            model = copy.deepcopy(quiet)
+            history = denoise.train(model, images(400), 2, precision=precision, checkpoint=path, progress=False)
+            return model, history[-1].loss
+
+        (exact, loss), (rounded, other), (again, _) = map(trained, ("float32", "bfloat16", "bfloat16"))
+        weights = [torch.cat([weight.flatten() for weight in block_parameters(m)]) for m in (exact, rounded, again)]
+        assert {weight.dtype for weight in weights} == {torch.float32}
+        assert torch.equal(weights[1], weights[2]) and not torch.equal(weights[0], weights[1])
+        assert other == pytest.approx(loss, rel=0.05)
+
+        trained("bfloat16", tmp_path / "blocks.pt")
+        with pytest.raises(TrainingError, match="checkpoint"):
+            trained("float32", tmp_path / "blocks.pt")
+        with pytest.raises(ConfigurationError, match="precision"):
+            trained("float16")  # type: ignore[arg-type]
+
+    def test_a_teacher_answers_in_full_precision_whatever_its_students_compute_in(self, quiet):
+        inputs = images().images
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = denoise.Teacher(quiet)(inputs)
+        assert torch.equal(scores, denoise.Teacher(quiet)(inputs))
+
     def test_blocks_of_a_population_serve_new_chips_and_fine_tuning_serves_one(self, network):
         variation = Variation(gain_mismatch=0.5, offset_mismatch=0.5)
         noisy = analog.convert(network, Chip(7, variation))

@@ -341,7 +341,8 @@ class AnalogLayer(nn.Module):
         """``result`` with noise and the ADC's steps, in place.
 
         Args:
-            result: of one conversion; nobody else may need its old values.
+            result: of one conversion; nobody else may need its old values. Under autocast its products may have
+                fewer bits than a converter: it is read out in float32 then.
             values: the inputs that it came from.
             has_batch: whether the first dimension of both counts images.
             conversion: number of the conversion; None where it is the only one.
@@ -350,6 +351,8 @@ class AnalogLayer(nn.Module):
         assert self.chip is not None
         number = conversion or 0
         sigma, noise, grid, columns = self.chip.variation.noise * self.factor, None, None, None
+        if (sigma > 0 or self.has_read_noise or self.interface.adc.bits is not None) and _is_autocast(result):
+            result = result.to(torch.promote_types(result.dtype, torch.float32))
         if sigma > 0 or self.has_read_noise:
             seed = self.chip.temporal_seed(self.name)
             if conversion:
@@ -358,7 +361,7 @@ class AnalogLayer(nn.Module):
             noise = Noise(sigma, seed, self.image)
             if self.has_read_noise:
                 self.add_reference_noise(result.detach(), values, has_batch, number, channels, seed)
-                noise = Noise(sigma, seed, self.image, self.variance(values, number, channels))
+                noise = Noise(sigma, seed, self.image, self.variance(values, number, channels).to(result.dtype))
         if self.interface.adc.bits is not None:
             grid = grid_of(self.conversion(number), self.interface.adc, True)
             if grid is not None and (self.interface.adc_gain > 0 or self.interface.adc_offset > 0):
@@ -423,6 +426,10 @@ class AnalogLinear(AnalogLayer, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return self.compute(input, has_batch=input.dim() > 1)
+
+
+def _is_autocast(tensor: Tensor) -> bool:
+    return torch.is_autocast_enabled(tensor.device.type)
 
 
 def _for_images(part: Tensor, count: int) -> Tensor:

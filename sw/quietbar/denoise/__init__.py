@@ -7,7 +7,7 @@ from .levels import NoiseLevels, Population
 from .objective import Objective
 from .observation import observed
 from .teacher import Teacher
-from .training import train
+from .training import Precision, train
 
 __all__ = [
     "BackboneChangedError",
@@ -15,6 +15,7 @@ __all__ = [
     "NoiseLevels",
     "Objective",
     "Population",
+    "Precision",
     "Tap",
     "Teacher",
     "backbone_hashes",

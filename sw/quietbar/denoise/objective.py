@@ -67,9 +67,9 @@ class Objective:
             # The clean network is this one, noise and blocks off. (Not inference_mode: the losses save its outputs.)
             with torch.no_grad(), quiet(model), without_blocks(model), observed(hosts) as clean:
                 own = model(inputs)
-            target = own if target is None else target
+            target = _at_least_float32(own) if target is None else target
         with observed(hosts | blocks) as seen:
-            scores = model(inputs)
+            scores = _at_least_float32(model(inputs))
 
         total = scores.new_zeros(())
         if self.task:
@@ -88,6 +88,10 @@ def _outputs(name: str, tap: Tap) -> dict[tuple[str, str], nn.Module]:
     if tap.block.log_sigma is None:
         return {(name, "block"): tap.block}
     return {(name, "mean"): tap.block.mean, (name, "log_sigma"): tap.block.log_sigma}
+
+
+def _at_least_float32(scores: Tensor) -> Tensor:
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _divergence(scores: Tensor, target: Tensor, temperature: float) -> Tensor:

@@ -13,7 +13,7 @@ from quietbar.contract.engine import EngineConfig, Kernels
 from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_choice, require_integer
 from quietbar.contract.seeds import check_seed
 from quietbar.contract.sources import Kind, check_kind
-from quietbar.denoise import Objective
+from quietbar.denoise import Objective, Precision
 from quietbar.noise import Chip, Variation, presets
 
 from .tiles_recipe import TilesRecipe
@@ -64,7 +64,7 @@ class TrainingRecipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup: float = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -236,6 +236,7 @@ class BlocksRecipe:
         factors: lowest and highest noise level seen in training, as factors of sigma, and the share of clean batches.
         chips: how many chips the training sees, one a batch; 0 is a single one. None of them is one of the evaluation.
         seed: fixes initial weights, batch order and noise levels.
+        precision: of the products while blocks are trained or tuned: bfloat16 takes two thirds of the time.
         objective: what they are trained for, in the tuning too.
         tuning: of a copy of the blocks for each chip of the evaluation; left out, all chips have the same blocks.
     """
@@ -249,6 +250,7 @@ class BlocksRecipe:
     factors: tuple[float, ...] = (0.0, 1.25, 0.1)
     chips: int = 0
     seed: int = 0
+    precision: Precision = "float32"
     objective: Objective = field(default_factory=Objective)
     tuning: TuningRecipe | None = None
 

@@ -211,6 +211,8 @@ def blocks_stage(
         return {"epochs": [{"loss": epoch.loss, **epoch.metrics} for epoch in history]}
 
     settings = {name: value for name, value in asdict(blocks).items() if name != "tuning"}
+    if blocks.precision == "float32":
+        del settings["precision"]  # the default need not be said
     result = run.stage("blocks", {"blocks": settings}, (after,), compute)
     _load(model, result.folder / "blocks.pt")
     return model.eval(), result
@@ -230,6 +232,7 @@ def train_blocks(model: nn.Module, recipe: Recipe, data: Dataset, noisy: NoisyNe
         objective=blocks.objective,
         levels=denoise.NoiseLevels(*blocks.factors),
         population=denoise.Population(blocks.chips, blocks.seed),
+        precision=blocks.precision,
         seed=blocks.seed,
         checkpoint=folder / "checkpoint.pt",
         checkpoint_every=CHECKPOINT_BATCHES,
@@ -277,6 +280,7 @@ def tuning_stage(
             learning_rate=tuning.learning_rate,
             objective=recipe.blocks.objective,
             levels=denoise.NoiseLevels(1, 1, 0),
+            precision=recipe.blocks.precision,
             teacher=teacher,
             seed=recipe.blocks.seed,
             checkpoint=folder / f"checkpoint-{chip}.pt",
