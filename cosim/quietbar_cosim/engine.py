@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from quietbar.contract import BlockConfig
-from quietbar.contract.engine import Descriptor, EngineConfig, beats_of, stage_cycles
+from quietbar.contract.descriptor import Descriptor, beats_of, stage_cycles
+from quietbar.contract.engine import EngineConfig
 from quietbar.contract.errors import QuietbarError, require_integer
 from quietbar.contract.seeds import check_seed
 from quietbar.contract.sources import SAMPLES_PER_DRAW

@@ -16,7 +16,8 @@ import torch
 
 from quietbar.contract import BlockConfig
 from quietbar.contract.block import Mode
-from quietbar.contract.engine import Descriptor, EngineConfig, EngineError, Section
+from quietbar.contract.descriptor import Descriptor, place
+from quietbar.contract.engine import EngineConfig, EngineError, Section
 from quietbar.contract.requantize import MULTIPLIER_LOW, SHIFT_HIGH
 from quietbar.integer import BlockParameters, random_parameters
 from quietbar.integer.engine import Write, block_writes, descriptor_writes, seed_writes
@@ -114,8 +115,6 @@ class Session:
 
     def load_all(self) -> None:
         """All blocks, one after the other in memory."""
-        from quietbar.contract.engine import place
-
         for number, descriptor in enumerate(place(self.engine, self.blocks)):
             self.load(number, self.blocks[number], descriptor)
 

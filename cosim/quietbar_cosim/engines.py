@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from quietbar.contract import BlockConfig, ConfigurationError
-from quietbar.contract.engine import Descriptor, EngineConfig, place
+from quietbar.contract.descriptor import Descriptor, place
+from quietbar.contract.engine import EngineConfig
 from quietbar.contract.requantize import SHIFT_HIGH, SHIFT_LOW
 from quietbar.contract.sources import KINDS
 from quietbar.integer import BlockParameters, random_parameters, run_block

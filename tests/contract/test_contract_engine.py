@@ -6,16 +6,8 @@ from dataclasses import replace
 import pytest
 
 from quietbar.contract import BlockConfig, ConfigurationError
-from quietbar.contract.engine import (
-    REFERENCE,
-    SECTION_BITS,
-    Descriptor,
-    EngineConfig,
-    Section,
-    place,
-    rows_needed,
-    stage_cycles,
-)
+from quietbar.contract.descriptor import Descriptor, place, rows_needed, stage_cycles
+from quietbar.contract.engine import REFERENCE, SECTION_BITS, EngineConfig, Section
 from quietbar.contract.sources import KINDS
 
 RESNET = [BlockConfig(c, c // 4, s, s, kernel="dense", mode="sampling") for c, s in ((16, 32), (32, 16), (64, 8))]

@@ -6,7 +6,8 @@ import pytest
 
 from quietbar.cli import main
 from quietbar.contract import BlockConfig, ConfigurationError
-from quietbar.contract.engine import EngineConfig, place, stage_cycles
+from quietbar.contract.descriptor import place, stage_cycles
+from quietbar.contract.engine import EngineConfig
 from quietbar.integer import Bundle, IntegerTap, Scales, random_parameters
 from quietbar.integer.image import load_image, read_engine
 from quietbar_hw.engine import choosing

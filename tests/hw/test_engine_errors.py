@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from quietbar.contract import BlockConfig
-from quietbar.contract.engine import Descriptor, EngineConfig, EngineError, Section
+from quietbar.contract.descriptor import Descriptor
+from quietbar.contract.engine import EngineConfig, EngineError, Section
 from quietbar.integer.engine import descriptor_writes, seed_writes
 from quietbar_cosim.engine_host import with_engine
 from quietbar_cosim.engines import Beat, EngineCase

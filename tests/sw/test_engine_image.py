@@ -8,7 +8,8 @@ import pytest
 
 from quietbar.cli import main
 from quietbar.contract import BlockConfig, ConfigurationError
-from quietbar.contract.engine import EngineConfig, Section, place
+from quietbar.contract.descriptor import place
+from quietbar.contract.engine import EngineConfig, Section
 from quietbar.contract.engine_size import fitting
 from quietbar.contract.errors import QuietbarError
 from quietbar.integer import Bundle, IntegerTap, Scales, random_parameters

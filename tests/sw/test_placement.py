@@ -14,7 +14,8 @@ from torch import nn
 
 from quietbar import analog, denoise, placement
 from quietbar.contract import BlockConfig
-from quietbar.contract.engine import REFERENCE, stage_cycles
+from quietbar.contract.descriptor import stage_cycles
+from quietbar.contract.engine import REFERENCE
 from quietbar.contract.errors import ConfigurationError
 from quietbar.data import Batches
 from quietbar.models import create, digits_network

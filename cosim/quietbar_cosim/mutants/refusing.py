@@ -134,7 +134,7 @@ def _taken(bus: BulkBus, address: int, value: int) -> bool:
 
 
 def _descriptors(engine: EngineConfig) -> Iterator[tuple[str, list[int], bool]]:
-    """Name, words, and whether they fit, see :meth:`quietbar.contract.engine.Descriptor.words`."""
+    """Name, words, and whether they fit, see :meth:`quietbar.contract.descriptor.Descriptor.words`."""
     for beats, groups, depthwise in ((1, 1, True), (1, 1, False), (engine.beats, engine.groups, False)):
         passes = 1 if depthwise else groups * engine.parts
         shape = (beats - 1) | (groups - 1) << 8 | depthwise << 18

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from quietbar.contract import BlockConfig, ConfigurationError, QuietbarError, require, require_integer
-from quietbar.contract.engine import EngineConfig, stage_cycles
+from quietbar.contract.descriptor import stage_cycles
+from quietbar.contract.engine import EngineConfig
 from quietbar.contract.engine_size import fitting
 from quietbar.contract.errors import require_number
 from quietbar.contract.sources import Kind, check_kind

@@ -10,7 +10,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from quietbar.contract import BlockConfig
-from quietbar.contract.engine import EngineConfig, beats_of, frame_beats_of, groups_of, passes_of
+from quietbar.contract.descriptor import beats_of, frame_beats_of, groups_of, passes_of
+from quietbar.contract.engine import EngineConfig
 
 from ..gaussian.box_muller import BoxMuller
 from .core import skip_depth

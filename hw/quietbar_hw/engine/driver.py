@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quietbar.contract.engine import COUNTERS, Descriptor, EngineConfig, EngineError, beats_of
+from quietbar.contract.descriptor import Descriptor, beats_of
+from quietbar.contract.engine import COUNTERS, EngineConfig, EngineError
 from quietbar.contract.errors import QuietbarError, require
 from quietbar.contract.memory import segments
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from .block import BlockConfig
-from .engine import EngineConfig, rows_needed
+from .descriptor import rows_needed
+from .engine import EngineConfig
 from .errors import require
 
 

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from quietbar.contract.block import WINDOW, BlockConfig
-from quietbar.contract.engine import EngineConfig, Section, beats_of, groups_of, stage_cycles
+from quietbar.contract.descriptor import beats_of, groups_of, stage_cycles
+from quietbar.contract.engine import EngineConfig, Section
 from quietbar.contract.errors import require, require_choice, require_number
 
 from .constants import CONSTANTS, HOROWITZ, Constant

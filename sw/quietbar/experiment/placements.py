@@ -12,7 +12,8 @@ from typing import Any
 
 from quietbar import analog, denoise, placement
 from quietbar.contract.block import BlockConfig
-from quietbar.contract.engine import REFERENCE, stage_cycles
+from quietbar.contract.descriptor import stage_cycles
+from quietbar.contract.engine import REFERENCE
 from quietbar.contract.errors import ConfigurationError, require, require_choice, require_integer
 from quietbar.contract.seeds import check_seed, derive_seed
 from quietbar.models import accuracy

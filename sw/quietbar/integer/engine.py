@@ -8,16 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quietbar.contract.block import WINDOW
+from quietbar.contract.descriptor import Descriptor, beats_of, groups_of
 from quietbar.contract.engine import (
     SCALE_SECTIONS,
     SHIFT_PLACE,
     WEIGHT_SECTIONS,
     WEIGHTS_PER_WORD,
-    Descriptor,
     EngineConfig,
     Section,
-    beats_of,
-    groups_of,
 )
 from quietbar.contract.errors import ConfigurationError, require, require_integer
 from quietbar.contract.requantize import MULTIPLIER_LOW, SHIFT_HIGH

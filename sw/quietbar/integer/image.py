@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from quietbar.contract.block import BlockConfig
-from quietbar.contract.engine import Descriptor, EngineConfig, place
+from quietbar.contract.descriptor import Descriptor, place
+from quietbar.contract.engine import EngineConfig
 from quietbar.contract.engine_size import fitting
 from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_choice
 from quietbar.contract.memory import segments

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from quietbar import analog
 from quietbar.contract.block import BlockConfig, Kernel, Mode
-from quietbar.contract.engine import REFERENCE, EngineConfig, stage_cycles
+from quietbar.contract.descriptor import stage_cycles
+from quietbar.contract.engine import REFERENCE, EngineConfig
 from quietbar.contract.errors import ConfigurationError, require, require_integer
 from quietbar.denoise import measure
 
