@@ -438,6 +438,41 @@ class TestTrainedSearches:
         assert {tap.name: tap.hidden for tap in plan.selected} in largest
         assert plan.parameters <= affordable
 
+    def test_each_greedy_step_adds_or_widens_one_block_and_the_others_go_on(self, noisy):
+        tried: list[tuple[dict[str, int], dict[str, list[float]], dict[str, list[float]]]] = []
+
+        class Watched(placement.BlockTraining):
+            def __call__(self, model: nn.Module, data: Batches, dropping: float = 0.0) -> None:
+                before = weights_of(model)
+                super().__call__(model, data, dropping)
+                hidden = {name: tap.config.hidden for name, tap in denoise.taps(model).items()}
+                tried.append((hidden, before, weights_of(model)))
+
+        def weights_of(model: nn.Module) -> dict[str, list[float]]:
+            return {name: tap.block.reduce.weight.flatten().tolist() for name, tap in denoise.taps(model).items()}
+
+        plan, denoised = placement.search_greedily(
+            noisy, images(100), images(32, seed=2), 0.05, widths=(1 / 4, 1 / 16, 1 / 8), training=Watched(3, 1e-2)
+        )
+        offered = {"stage1": (0, 1, 2, 4), "stage2": (0, 1, 2, 4), "stage3": (0, 2, 4, 8), "stage4": (0, 2, 4, 8)}
+
+        def is_step(hidden: dict[str, int], earlier: dict[str, int]) -> bool:
+            steps = [
+                all_.index(hidden.get(name, 0)) - all_.index(earlier.get(name, 0)) for name, all_ in offered.items()
+            ]
+            return sorted(steps) == [0, 0, 0, 1]
+
+        for number, (hidden, before, _) in enumerate(tried):
+            assert any(
+                is_step(hidden, earlier)
+                and all(before[name] == after[name] for name in earlier if earlier[name] == hidden[name])
+                for earlier, _, after in [({}, {}, {}), *tried[:number]]
+            )
+        chosen = {tap.name: tap.hidden for tap in plan.selected}
+        assert chosen in [hidden for hidden, _, _ in tried] and set(denoise.taps(denoised)) == set(chosen)
+        assert any(hidden > offered[name][1] for name, hidden in chosen.items()), "a block was widened"
+        assert plan.parameters <= 0.05 * plan.backbone
+
     def test_blocks_are_left_out_at_random_but_never_all(self, noisy):
         quiet = denoise.insert(noisy, ["stage1", "stage2"], images().images)
         found, seen = denoise.taps(quiet), []

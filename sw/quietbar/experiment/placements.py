@@ -21,7 +21,7 @@ from quietbar.models import accuracy
 from .line import SoftwareLine
 from .recipe import HIGH, Recipe
 from .results import text_table
-from .stages import train_blocks, validation_batches
+from .stages import block_settings, train_blocks, validation_batches
 
 SEARCHES = ("noise", "gradient", "joint", "greedy", "random", "exhaustive")
 TRAINING = ("joint", "greedy", "exhaustive")
@@ -42,8 +42,8 @@ class Freedom:
     """What searches may do.
 
     Attributes:
-        widths: that blocks may have, as shares of their tap's channels. ``joint`` and ``greedy`` are run at each of
-            them and keep the plan with the least loss, all of one width; the others choose for every block.
+        widths: that blocks may have, as shares of their tap's channels. ``joint`` is run at each of them and keeps the
+            plan with the least loss, all of one width; the others choose for every block.
         epochs: of the searches that train, each time; left out, as many as the plan's blocks are trained for.
     """
 
@@ -170,7 +170,7 @@ def _found(line: SoftwareLine, search: str, budget: float, freedom: Freedom, dra
         "draw": draw,
         "epochs": freedom.epochs if search in TRAINING else None,
         "placement": asdict(recipe.placement),
-        "blocks": asdict(recipe.blocks),
+        "blocks": block_settings(recipe.blocks),
     }
 
     def compute(folder: Path) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _accuracies(line: SoftwareLine, taps: Sequence[placement.PlannedTap]) -> lis
     recipe, noisy = line.recipe, line.noisy
     settings = {
         "taps": {tap.name: tap.config.to_dict() for tap in taps},
-        "blocks": asdict(recipe.blocks),
+        "blocks": block_settings(recipe.blocks),
         "chips": recipe.evaluation.chips,
     }
 
@@ -229,10 +229,11 @@ def _plan(line: SoftwareLine, search: str, budget: float, freedom: Freedom, draw
     batches = data.batches("train", blocks.batch, shuffle_seed=blocks.seed, limit=limit)
     # What searches compare by are training images: validation images are for the comparison of the searches.
     given = (model, batches, few, budget, candidates)
-    if search == "exhaustive":
-        return placement.search_exhaustively(*given, widths=widths, training=training, **shape)[0]
-    by_name = {"joint": placement.search_jointly, "greedy": placement.search_greedily}
-    return _best_width(lambda width: by_name[search](*given, width=width, training=training, **shape)[0], widths)
+    if search == "joint":
+        jointly = placement.search_jointly
+        return _best_width(lambda width: jointly(*given, width=width, training=training, **shape)[0], widths)
+    by_name = {"exhaustive": placement.search_exhaustively, "greedy": placement.search_greedily}
+    return by_name[search](*given, widths=widths, training=training, **shape)[0]
 
 
 def _best_width(search: Callable[[float], placement.Plan], widths: Sequence[float]) -> placement.Plan:

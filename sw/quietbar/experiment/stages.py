@@ -28,7 +28,7 @@ from quietbar.training import Epoch, Optimizer, cosine, cross_entropy, fit, one_
 
 from .evaluation import accuracy_of, predict
 from .folder import RunFolder, StageResult
-from .recipe import NoiseRecipe, Recipe, TrainingRecipe
+from .recipe import BlocksRecipe, NoiseRecipe, Recipe, TrainingRecipe
 from .results import Column, SweepPoint
 
 LEVEL_STEPS = 9
@@ -210,9 +210,8 @@ def blocks_stage(
         _save(model, folder / "blocks.pt")
         return {"epochs": [{"loss": epoch.loss, **epoch.metrics} for epoch in history]}
 
-    settings = {name: value for name, value in asdict(blocks).items() if name != "tuning"}
-    if blocks.precision == "float32":
-        del settings["precision"]  # the default need not be said
+    settings = block_settings(blocks)
+    del settings["tuning"]
     result = run.stage("blocks", {"blocks": settings}, (after,), compute)
     _load(model, result.folder / "blocks.pt")
     return model.eval(), result
@@ -406,6 +405,14 @@ def accuracy_stage(
 def source_setting(source: Kind) -> dict[str, Kind]:
     """What a stage whose results depend on the Gaussian source is told of it: the default need not be said."""
     return {} if source == "box-muller" else {"source": source}
+
+
+def block_settings(blocks: BlocksRecipe) -> dict[str, Any]:
+    """What a stage whose results depend on the blocks is told of them: the default precision need not be said."""
+    settings = asdict(blocks)
+    if blocks.precision == "float32":
+        del settings["precision"]
+    return settings
 
 
 def validation_batches(recipe: Recipe, data: Dataset) -> Batches:

@@ -100,16 +100,15 @@ def search_jointly(
         The plan, whose scores are the rise of the loss where only this block is missing, and a copy of the model with
         the chosen blocks as they came out of the joint training.
     """
-    space = _Space(model, data, budget, candidates, width, kernel, mode)
-    denoised = insert(model, space.planned(space.names), kernel=kernel, mode=mode, seed=training.seed)
+    space = _Space(model, data, budget, candidates, (width,), kernel, mode)
+    denoised = insert(model, _planned(space.narrowest), kernel=kernel, mode=mode, seed=training.seed)
     training(denoised, data, dropping)
     loss = _Losses(denoised, scoring, training.objective)
     chosen = _best_subset(space, loss)
     rises = {name: loss(_without(space.names, name)) - loss(space.names) for name in space.names}
-    plan = space.plan(chosen, rises, loss(chosen) / loss(()))
+    plan = space.plan({name: space.narrowest[name] for name in chosen}, rises, loss(chosen) / loss(()))
     result = insert(model, plan, kernel=kernel, mode=mode, seed=training.seed)
-    for name, tap in taps(result).items():
-        tap.block.load_state_dict(taps(denoised)[name].block.state_dict())
+    _take_blocks(result, denoised, chosen)
     return plan, result.eval()
 
 
@@ -120,35 +119,45 @@ def search_greedily(
     budget: float = 0.02,
     candidates: Iterable[str] | None = None,
     *,
-    width: float = 0.25,
+    widths: Sequence[float] = (0.25,),
     kernel: Kernel = "depthwise",
     mode: Mode = "mean",
     training: BlockTraining = BlockTraining(),
 ) -> tuple[Plan, nn.Module]:
-    """Add one block after the other: that which, after a short training, lowers the loss most for its parameters.
+    """Step by step, add the narrowest block or widen one by a step, where that pays most.
 
-    The arguments are those of :func:`search_jointly`. The scores are the fall of the loss when the block came in.
+    A step is tried at each candidate: the block that is new or wider starts afresh, the others from where they are, and
+    after a short training of all, that step is taken which lowers the loss most for the parameters that it adds. It
+    ends where none lowers the loss, or none fits the budget.
+
+    The arguments are those of :func:`search_jointly`, but each block may have any of the ``widths``. The scores are
+    the fall of the loss by the steps taken at this candidate.
 
     Returns:
         The plan, and a copy of the model with the chosen blocks, trained.
     """
-    space = _Space(model, data, budget, candidates, width, kernel, mode)
+    space = _Space(model, data, budget, candidates, widths, kernel, mode)
     current, falls = model, dict.fromkeys(space.names, 0.0)
-    chosen: tuple[str, ...] = ()
+    chosen: dict[str, BlockConfig] = {}
     none = least = _Losses(model, scoring, training.objective)(())
     while True:
         tried = []
         for name in space.names:
-            if name in chosen or not space.fits((*chosen, name)):
+            block = space.wider(name, chosen.get(name))
+            grown = {**chosen, name: block} if block else {}
+            if block is None or not space.affords(grown.values()):
                 continue
-            wider = insert(current, space.planned([name]), kernel=kernel, mode=mode, seed=training.seed)
-            training(wider, data)
-            found = _Losses(wider, scoring, training.objective)((*chosen, name))
-            tried.append(((least - found) / space.blocks[name].parameters, name, found, wider))
+            network = insert(model, _planned(grown), kernel=kernel, mode=mode, seed=training.seed)
+            _take_blocks(network, current, [other for other in chosen if other != name])
+            training(network, data)
+            found = _Losses(network, scoring, training.objective)(grown)
+            added = block.parameters - (chosen[name].parameters if name in chosen else 0)
+            tried.append(((least - found) / added, name, found, block, network))
         if not tried or max(tried, key=lambda each: each[0])[0] <= 0:
             break
-        _, name, found, current = max(tried, key=lambda each: each[0])
-        falls[name], least, chosen = least - found, found, (*chosen, name)
+        _, name, found, block, current = max(tried, key=lambda each: each[0])
+        falls[name] += least - found
+        least, chosen[name] = found, block
     require(len(chosen) > 0, "placement.data", "these", "batches on which one block at least lowers the loss")
     return space.plan(chosen, falls, least / none), current.eval()
 
@@ -173,13 +182,12 @@ def search_exhaustively(
     Raises:
         ConfigurationError: there are more than ``EVERY_SUBSET`` sets, whatever they cost.
     """
-    require(len(widths) > 0, "placement.widths", tuple(widths), "at least one")
-    space = _Space(model, data, budget, candidates, min(widths), kernel, mode)
-    offered = {name: [_of_width(block, width) for width in sorted(widths)] for name, block in space.blocks.items()}
-    count = (1 + len(widths)) ** len(offered)
-    require(count <= EVERY_SUBSET, "placement.candidates", len(offered), f"of {EVERY_SUBSET} sets at most, not {count}")
+    space = _Space(model, data, budget, candidates, widths, kernel, mode)
+    count = math.prod(1 + len(blocks) for blocks in space.offered.values())
+    allowed = f"of {EVERY_SUBSET} sets at most, not {count}"
+    require(count <= EVERY_SUBSET, "placement.candidates", len(space.names), allowed)
     results = []
-    for blocks in _largest(offered, space.affordable):
+    for blocks in _largest(space.offered, space.affordable):
         trained = insert(model, _planned(blocks), kernel=kernel, mode=mode, seed=training.seed)
         training(trained, data)
         results.append((_Losses(trained, scoring, training.objective)(blocks), blocks, trained))
@@ -187,12 +195,11 @@ def search_exhaustively(
     better = results[: max(1, len(results) // 2)]
     shares = {name: sum(name in blocks for _, blocks, _ in better) / len(better) for name in space.names}
     least, chosen, found = results[0]
-    space.blocks = {**space.blocks, **chosen}
-    return space.plan(tuple(chosen), shares, least / _Losses(model, scoring, training.objective)(())), found.eval()
+    return space.plan(chosen, shares, least / _Losses(model, scoring, training.objective)(())), found.eval()
 
 
 class _Space:
-    """The candidates, their blocks, and which sets of them fit the budget."""
+    """The candidates, the blocks that each may have, and what the budget affords."""
 
     def __init__(
         self,
@@ -200,23 +207,26 @@ class _Space:
         data: Batches,
         budget: float,
         candidates: Iterable[str] | None,
-        width: float,
+        widths: Sequence[float],
         kernel: Kernel,
         mode: Mode,
     ) -> None:
         require_number("placement.budget", budget, 0.0, 1.0)
-        require_number("placement.width", width, 0.0)
+        require(len(widths) > 0, "placement.widths", tuple(widths), "at least one")
+        for width in widths:
+            require_number("placement.width", width, 0.0)
         first = next(iter(data), None)
         require(first is not None, "placement.data", data, "at least one batch")
         assert first is not None
         with analog.quiet(model):
             names = find_candidates(model, first[0]) if candidates is None else list(candidates)
-            narrow = measure(model, names, first[0], kernel=kernel, mode=mode)
-        self.blocks: Mapping[str, BlockConfig] = {name: _of_width(config, width) for name, config in narrow.items()}
-        self.names = tuple(self.blocks)
+            measured = measure(model, names, first[0], kernel=kernel, mode=mode)
+        self.offered = {name: _of_widths(block, widths) for name, block in measured.items()}
+        self.narrowest = {name: blocks[0] for name, blocks in self.offered.items()}
+        self.names = tuple(self.offered)
         self.budget, self.backbone = float(budget), sum(parameter.numel() for parameter in model.parameters())
         self.affordable = int(budget * self.backbone)
-        cheapest = min(block.parameters for block in self.blocks.values())
+        cheapest = min(block.parameters for block in self.narrowest.values())
         least = math.ceil(1e4 * cheapest / self.backbone) / 1e4
         allowed = f"at least {least:.4f}: the cheapest block has {cheapest:,} parameters"
         require(self.affordable >= cheapest, "placement.budget", budget, allowed)
@@ -226,27 +236,43 @@ class _Space:
         """Sets of candidates, whatever they cost."""
         return 1 << len(self.names)
 
+    def affords(self, blocks: Iterable[BlockConfig]) -> bool:
+        return sum(block.parameters for block in blocks) <= self.affordable
+
     def fits(self, names: Iterable[str]) -> bool:
-        return sum(self.blocks[name].parameters for name in names) <= self.affordable
+        """Whether the narrowest blocks of these candidates are affordable."""
+        return self.affords(self.narrowest[name] for name in names)
 
-    def planned(self, names: Iterable[str]) -> list[PlannedTap]:
-        return _planned({name: self.blocks[name] for name in names})
+    def wider(self, name: str, block: BlockConfig | None) -> BlockConfig | None:
+        """The next block that the candidate may have; None where it has the widest."""
+        offered = self.offered[name]
+        number = 0 if block is None else offered.index(block) + 1
+        return offered[number] if number < len(offered) else None
 
-    def plan(self, chosen: Sequence[str], scores: Mapping[str, float], remaining: float) -> Plan:
+    def plan(self, chosen: Mapping[str, BlockConfig], scores: Mapping[str, float], remaining: float) -> Plan:
         total = sum(max(0.0, score) for score in scores.values()) or 1.0
         found = [
             PlannedTap(name, scores[name], block, max(0.0, scores[name]) / total, selected=name in chosen)
-            for name, block in self.blocks.items()
+            for name, block in {**self.narrowest, **chosen}.items()
         ]
         return Plan(tuple(found), self.budget, self.backbone, remaining)
 
 
-def _of_width(block: BlockConfig, width: float) -> BlockConfig:
-    return replace(block, hidden=max(1, round(width * block.channels)))
+def _of_widths(block: BlockConfig, widths: Sequence[float]) -> list[BlockConfig]:
+    """Blocks of these shares of the tap's channels, the narrowest first, none twice."""
+    hidden = {max(1, round(width * block.channels)) for width in widths}
+    return [replace(block, hidden=each) for each in sorted(hidden)]
 
 
 def _planned(blocks: Mapping[str, BlockConfig]) -> list[PlannedTap]:
     return [PlannedTap(name, 0.0, block, 0.0, selected=True) for name, block in blocks.items()]
+
+
+def _take_blocks(model: nn.Module, source: nn.Module, names: Iterable[str]) -> None:
+    """Give the blocks of ``model`` at these taps the weights and statistics that they have in ``source``."""
+    to, of = taps(model), taps(source)
+    for name in names:
+        to[name].block.load_state_dict(of[name].block.state_dict())
 
 
 def _largest(offered: Mapping[str, Sequence[BlockConfig]], affordable: int) -> Iterator[dict[str, BlockConfig]]:
@@ -304,7 +330,7 @@ def _best_subset(space: _Space, loss: Callable[[Iterable[str]], float]) -> tuple
     while not space.fits(chosen):
 
         def price(name: str, among: tuple[str, ...] = chosen) -> float:
-            return (loss(_without(among, name)) - loss(among)) / space.blocks[name].parameters
+            return (loss(_without(among, name)) - loss(among)) / space.narrowest[name].parameters
 
         chosen = _without(chosen, min(chosen, key=price))
     while True:
