@@ -452,7 +452,7 @@ class TestTrainedSearches:
             return {name: tap.block.reduce.weight.flatten().tolist() for name, tap in denoise.taps(model).items()}
 
         plan, denoised = placement.search_greedily(
-            noisy, images(100), images(32, seed=2), 0.05, widths=(1 / 4, 1 / 16, 1 / 8), training=Watched(3, 1e-2)
+            noisy, images(100), images(32, seed=2), 0.05, widths=(1 / 4, 1 / 16, 1 / 8), training=Watched(2, 1e-2)
         )
         offered = {"stage1": (0, 1, 2, 4), "stage2": (0, 1, 2, 4), "stage3": (0, 2, 4, 8), "stage4": (0, 2, 4, 8)}
 
