@@ -159,6 +159,10 @@ def fit(
         TrainingError: the loss or a weight is not finite (the message names epoch and batch), or the checkpoint is
             damaged or of another training.
     """
+    steps = hasattr(optimizer, "param_groups") and hasattr(optimizer, "step")
+    require(
+        steps, "training.optimizer", optimizer, "an optimizer instance, e.g. torch.optim.SGD(model.parameters(), 0.1)"
+    )
     require_integer("training.epochs", epochs, 0, 1_000_000)
     require_integer("training.checkpoint_every", checkpoint_every, 0, 1_000_000_000)
     count = _length(batches)

@@ -27,6 +27,8 @@ def test_the_share_of_a_run_is_printed_and_written(capsys, tmp_path):
 def test_what_is_no_run_is_refused(capsys, tmp_path, text):
     (tmp_path / "result.json").write_text(text)
     assert main(["estimate-blocks", str(tmp_path / "result.json")]) == 2
-    assert "not the JSON of a run" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "not the JSON of a run" in told
+    assert text != "{}" or "it has no 'recipe'" in told
     assert main(["estimate-blocks", str(tmp_path / "nowhere.json")]) == 2
     assert "No such file" in capsys.readouterr().err

@@ -137,7 +137,7 @@ def test_the_command_prints_the_choice_and_saves_the_engine(tmp_path, capsys, ch
     assert "such as 16x32x32x4" in capsys.readouterr().err
 
 
-def test_an_image_is_made_for_the_engine_that_is_chosen(tmp_path, capsys, choice):
+def test_an_image_is_made_for_the_engine_that_is_chosen(tmp_path, capsys, monkeypatch, choice):
     scales = Scales(activation=0.1, reduce=0.1, spatial=0.1)
     taps = [IntegerTap(f"tap{at}", random_parameters(block, at), scales) for at, block in enumerate(TAPS)]
     Bundle({tap.name: tap for tap in taps}).save(tmp_path / "bundle")
@@ -149,6 +149,12 @@ def test_an_image_is_made_for_the_engine_that_is_chosen(tmp_path, capsys, choice
     assert "frames/s on ecp5-85 at 10 MHz" in capsys.readouterr().out
     assert main(words) == 2
     assert "--frames-per-second" in capsys.readouterr().err
+    # A recipe's stages do not run for options that are of no use.
+    for wrong, told in ((["--device", "ecp5"], "--device = 'ecp5'"), (["--clock", "9"], "--clock = 9.0")):
+        monkeypatch.setattr("quietbar_cosim.commands.engine_image._source", None)
+        assert main(["engine-image", "recipes/digits.toml", *wrong]) == 2
+        assert told in capsys.readouterr().err
+    monkeypatch.undo()
     engine = tmp_path / "engine.json"
     engine.write_text(json.dumps(image.engine.to_dict()))
     assert main([*words, "--frames-per-second", "5", "--engine", str(engine)]) == 2

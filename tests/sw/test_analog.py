@@ -204,7 +204,11 @@ def test_an_untraceable_model_is_refused_unless_normalization_stays():
         (lambda m: analog.convert(m, Chip(7), exclude="*"), "must be patterns that leave at least one"),
         (lambda m: analog.convert(m, 7), "convert.chip = 7: must be a quietbar.noise.Chip"),
         (lambda m: analog.convert("resnet20", Chip(7)), "convert.model = 'str': must be a torch.nn.Module"),
-        (lambda m: analog.convert(nn.ReLU(), Chip(7)), "must be a pattern that fits one of the layers"),
+        (lambda m: analog.convert(nn.ReLU(), Chip(7)), "convert.include = '*': must be for a model with nn.Conv2d or"),
+        (
+            lambda m: analog.convert(m, Chip(7), include="x*"),
+            "must be a pattern that fits one of the layers stage1.conv",
+        ),
         (lambda m: analog.convert(analog.convert(m, Chip(7)), Chip(8)), "must be digital: bring it back with"),
         (lambda m: analog.layers(m), "must be a model from quietbar.analog.convert"),
         (

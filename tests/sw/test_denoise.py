@@ -573,6 +573,13 @@ class TestTraining:
         for options in ({"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}):
             with pytest.raises(ConfigurationError, match=f"train.{next(iter(options))}"):
                 denoise.train(quiet, images(), **options)
+        for options in ({"objective": "task"}, {"levels": (0, 1)}, {"population": 100}):
+            with pytest.raises(
+                ConfigurationError, match=rf"train\.{next(iter(options))} = .*must be a quietbar\.denoise\."
+            ):
+                denoise.train(quiet, images(), **options)
+        with pytest.raises(ConfigurationError, match=r"train\.data = \[\]: must be at least one batch"):
+            denoise.train(quiet, [])
         for fields in ({"low": -1.0}, {"low": 2.0, "high": 1.0}, {"clean": 1.5}):
             with pytest.raises(ConfigurationError, match="levels"):
                 NoiseLevels(**fields)

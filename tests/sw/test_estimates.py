@@ -163,6 +163,8 @@ class Twice(nn.Module):
         (lambda: Hardware(adc_energy=math.nan), "hardware.adc_energy = nan: must be a finite number"),
         (lambda: Hardware.from_dict({"rows": 3}), "hardware.rows = 3: must be absent"),
         (lambda: estimate(nn.Linear(4, 4), (5,)), "estimate.shape = (5,): must be an input of the model"),
+        (lambda: estimate(nn.BatchNorm2d(4), (4, 5)), "estimate.shape = (4, 5): must be an input of the model"),
+        (lambda: estimate(nn.Linear(4, 4), "4"), "estimate.shape = '4': must be a tuple of sizes above 0"),
         (lambda: estimate(nn.ReLU(), (5,)), "estimate.model = 'ReLU': must be one with convolutions or linear layers"),
         (lambda: estimate(Twice(), (4,)), "estimate.model = 'layer': must be without layers that are used twice"),
         (

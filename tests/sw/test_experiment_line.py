@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from quietbar import cli
+from quietbar.contract.errors import ConfigurationError
 from quietbar.experiment import stages
 from quietbar.experiment.aging import age_text
 from quietbar.experiment.line import SoftwareLine
@@ -189,6 +190,12 @@ def test_commands_work_on_a_recipe(finished: SoftwareLine, capsys: pytest.Captur
     }.items():
         assert cli.main([command, *options]) == 0
         assert expected in capsys.readouterr().out
+
+
+def test_a_network_for_other_images_is_refused_before_it_is_trained(tmp_path: Path) -> None:
+    recipe = read_recipe("recipes/digits.toml", [*QUICK, "model.name=small"])
+    with pytest.raises(ConfigurationError, match=r"model\.name = 'small': must be a network for images of 1 x 8 x 8"):
+        _ = SoftwareLine(recipe, tmp_path).network
 
 
 def test_a_budget_too_small_for_any_block_is_refused(

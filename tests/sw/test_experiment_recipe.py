@@ -66,6 +66,8 @@ def test_a_recipe_s_chips_have_its_age_and_its_devices(recipe_file: Path) -> Non
     ("override", "message"),
     [
         ("blocks.epoch=1", "blocks.epoch = 1: must be absent (did you mean 'epochs'?)"),
+        ("model.training.rho=-1", "model.training.rho = -1.0: must be a number from 0 to"),
+        ("model.training.p=3", "model.training.p = 3.0: must be one of 2.0, inf"),
         ("noise.sigma=-0.1", "noise.sigma = -0.1: must be a number from 0 to 10"),
         ("noise.seconds=5", "noise.seconds = 5.0: must be a finite number of at least 20"),
         ("noise.nu=-1", "noise.nu = -1.0: must be a finite number of at least 0"),

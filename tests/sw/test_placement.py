@@ -358,6 +358,7 @@ class TestSearch:
             ({"candidates": ["stag2"]}, r"tap = 'stag2'.*stage2"),
             ({"candidates": ["stage1", "linear"]}, r"tap\.shape = \(32, 4\).*\(N, C, H, W\), at linear"),
             ({"candidates": ["stage1", "stage1"]}, "named once"),
+            ({"candidates": []}, r"placement\.candidates = \[\]: must be at least one"),
         ],
     )
     def test_bad_arguments_are_refused(self, noisy, options, message):
@@ -492,6 +493,7 @@ class TestTrainedSearches:
             ({"dropping": 1.0}, r"train\.dropping = 1\.0"),
             ({"data": []}, r"placement\.data"),
             ({"scoring": []}, r"placement\.scoring"),
+            ({"candidates": []}, r"placement\.candidates = \[\]: must be at least one"),
         ],
     )
     def test_bad_arguments_are_refused(self, noisy, options, message):

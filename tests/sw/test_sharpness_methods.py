@@ -401,6 +401,8 @@ def test_mixed_precision_trains():
         (lambda base: NoiseInjection(SharpnessAware(base)), "must be one that steps without a closure; sharpness-aw"),
         (lambda base: method("clipping", base, 2, clipping=1), "sharpness.clipping = 1: must be left out: its limit"),
         (lambda base: method("sam", base, clipping=0), "sharpness.limit = 0: must be above 0"),
+        (lambda base: method("plain", base, 1.0), "method.strength = 1.0: must be left out: plain training has none"),
+        (lambda base: method("noise", base, p=2), "method.p = 2: must be absent: noise knows "),
     ],
 )
 def test_bad_settings_are_refused_by_name(make, message):

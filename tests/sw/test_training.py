@@ -327,13 +327,14 @@ class TestTheLoop:
             ({"epochs": 1.5}, r"training\.epochs = 1\.5"),
             ({"batches": []}, r"training\.batches = 0: must be at least one batch"),
             ({"checkpoint_every": -2}, r"training\.checkpoint_every = -2"),
+            ({"optimizer": "sgd"}, r"training\.optimizer = 'sgd': must be an optimizer instance"),
         ],
     )
     def test_refuses_bad_arguments(self, settings: dict, message: str) -> None:
         model = network()
         arguments = {"batches": shuffled_batches(), "epochs": 1, "progress": False} | settings
         with pytest.raises(ConfigurationError, match=message):
-            fit(model, optimizer=OPTIMIZERS["sgd"](model.parameters()), **arguments)
+            fit(model, **({"optimizer": OPTIMIZERS["sgd"](model.parameters())} | arguments))
 
 
 class TestSchedules:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quietbar.contract.engine import EngineConfig
-    from quietbar.experiment.recipe import HardwareRecipe
+    from quietbar.contract.sources import Kind
+    from quietbar.experiment.recipe import HardwareRecipe, TargetRecipe
     from quietbar.integer import Bundle
 
 
@@ -34,8 +35,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """Write the image and list its taps."""
     from quietbar.integer.image import engine_image
 
+    # What is wrong with the options is told before the stages of a recipe run.
+    given = _given(arguments)
     bundle, hardware = _source(arguments.source)
-    image = engine_image(bundle, _engine(arguments, bundle, hardware))
+    engine = _engine(given or hardware.target, bundle, arguments.gaussian or hardware.source)
+    image = engine_image(bundle, engine)
     path = image.save(arguments.folder)
     for number, (name, place) in enumerate(image.taps.items()):
         block = place.block
@@ -58,30 +62,40 @@ def _source(source: Path) -> tuple[Bundle, HardwareRecipe]:
     return SoftwareLine(recipe).bundle, recipe.hardware
 
 
-def _engine(arguments: argparse.Namespace, bundle: Bundle, hardware: HardwareRecipe) -> EngineConfig:
-    from quietbar.contract.engine import REFERENCE
+def _given(arguments: argparse.Namespace) -> EngineConfig | TargetRecipe | None:
+    """The engine, or what one is to be chosen for, as the options say it; None where they do not."""
     from quietbar.contract.errors import require
     from quietbar.contract.sources import check_kind
     from quietbar.experiment.recipe import TargetRecipe
     from quietbar.integer.image import read_engine
-    from quietbar_cosim.line import choose_engine
+    from quietbar_hw.synthesis.devices import device_by_name
 
-    wanted, gaussian = hardware.target, arguments.gaussian or hardware.source
-    check_kind(gaussian, "--gaussian")
-    if arguments.device is None:
-        for name in ("frames_per_second", "clock"):
-            value = getattr(arguments, name)
-            require(value is None, "--" + name.replace("_", "-"), value, "left out without --device")
-    else:
+    if arguments.gaussian is not None:
+        check_kind(arguments.gaussian, "--gaussian")
+    if arguments.device is not None:
         require(arguments.engine is None, "--engine", str(arguments.engine), "left out with --device")
+        device_by_name(arguments.device, "--device")
         rate = arguments.frames_per_second
         require(rate is not None, "--frames-per-second", rate, "given with --device")
-        wanted = TargetRecipe(arguments.device, rate, arguments.clock)
-    if arguments.engine is not None:
-        require(arguments.gaussian is None, "--gaussian", arguments.gaussian, "left out with --engine, which says it")
-        return read_engine(arguments.engine)
-    if wanted is None:
-        return replace(REFERENCE, source=gaussian)
-    chosen = choose_engine(bundle, wanted, gaussian)
+        return TargetRecipe(arguments.device, rate, arguments.clock)
+    for name in ("frames_per_second", "clock"):
+        value = getattr(arguments, name)
+        require(value is None, "--" + name.replace("_", "-"), value, "left out without --device")
+    if arguments.engine is None:
+        return None
+    require(arguments.gaussian is None, "--gaussian", arguments.gaussian, "left out with --engine, which says it")
+    return read_engine(arguments.engine)
+
+
+def _engine(given: EngineConfig | TargetRecipe | None, bundle: Bundle, source: Kind) -> EngineConfig:
+    """The engine that is given, or chosen for what is given; the reference engine where nothing is."""
+    from quietbar.contract.engine import REFERENCE, EngineConfig
+    from quietbar_cosim.line import choose_engine
+
+    if given is None:
+        return replace(REFERENCE, source=source)
+    if isinstance(given, EngineConfig):
+        return given
+    chosen = choose_engine(bundle, given, source)
     print(chosen.summary())
     return chosen.engine

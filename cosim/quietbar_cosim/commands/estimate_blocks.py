@@ -80,4 +80,5 @@ def read_result(path: Path) -> tuple[str, dict[str, Any]]:
     except OSError as error:
         raise QuietbarError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise QuietbarError(f"{path}: not the JSON of a run: {error}") from error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise QuietbarError(f"{path}: not the JSON of a run, such as its results.json: {reason}") from error

@@ -130,6 +130,7 @@ def match(names: Sequence[str] | dict[str, nn.Module], patterns: Patterns, field
     found = set()
     for pattern in patterns:
         fitting = {name for name in names if fnmatchcase(name, pattern)}
+        require(len(names) > 0, field, pattern, "for a model with nn.Conv2d or nn.Linear layers: this one has none")
         shown = ", ".join(list(names)[:8]) + (", ..." if len(names) > 8 else "")
         require(bool(fitting), field, pattern, f"a pattern that fits one of the layers {shown}")
         found |= fitting

@@ -88,6 +88,12 @@ def train(
     """
     found = require_taps(model, "train")
     analog.layers(model)
+    for name, value, kind in (
+        ("objective", objective, Objective),
+        ("levels", levels, NoiseLevels),
+        ("population", population, Population),
+    ):
+        require(isinstance(value, kind), f"train.{name}", value, f"a quietbar.denoise.{kind.__name__}")
     require(learning_rate > 0, "train.learning_rate", learning_rate, "a positive number")
     require_integer("train.epochs", epochs, 1, 1_000_000)
     workers.check([tap.config for tap in found.values()], objective)
@@ -136,7 +142,10 @@ def train(
         parts += [] if teacher is None else [teacher.digest]
         parts += [] if precision == "float32" else [precision]
         parameters = block_parameters(model)
-        set_steps(model, next(iter(data))[0])
+        first = next(iter(data), None)
+        require(first is not None, "train.data", data, "at least one batch")
+        assert first is not None
+        set_steps(model, first[0])
         analog.restart(model, FIRST_IMAGE)
         history = fit(
             model,

@@ -94,6 +94,8 @@ def layer_shapes(model: nn.Module, shape: tuple[int, ...]) -> list[LayerShape]:
     Raises:
         ConfigurationError: the model cannot compute such an input, uses no such layer, or uses one twice.
     """
+    sizes = isinstance(shape, tuple | list) and all(isinstance(size, int) and size > 0 for size in shape)
+    require(sizes, "estimate.shape", shape, "a tuple of sizes above 0, such as (3, 32, 32)")
     found: dict[str, LayerShape] = {}
 
     def measure(name: str, layer: nn.Conv2d | nn.Linear, result: Tensor) -> None:
@@ -113,7 +115,7 @@ def layer_shapes(model: nn.Module, shape: tuple[int, ...]) -> list[LayerShape]:
         first = next(model.parameters(), torch.zeros(()))
         with quiet(model), evaluation_mode(model), torch.no_grad():
             model(torch.zeros(1, *shape, dtype=first.dtype, device=first.device))
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigurationError("estimate.shape", shape, f"an input of the model ({reason})") from error
     finally:

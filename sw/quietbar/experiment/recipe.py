@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -68,6 +69,9 @@ class TrainingRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.rho is not None:
+            _require_number("model.training.rho", self.rho, 0, 1e6)
+        require_choice("model.training.p", self.p, (2.0, math.inf))
         require_integer("model.training.epochs", self.epochs, 1, HIGH)
         require_integer("model.training.batch", self.batch, 1, HIGH)
         _require_number("model.training.learning_rate", self.learning_rate, 1e-9, 100)
@@ -361,7 +365,7 @@ class HardwareRecipe:
     """What is made of the blocks in hardware.
 
     Attributes:
-        lanes: channels a beat of the streams.
+        lanes: channels a beat of the denoisers' streams, at most: as many as divide a tap's channels.
         threads: simulators that run side by side.
         engine: that holds all blocks; where given, the RTL's accuracy is measured on it, and else on a denoiser a tap.
         cosim_frames: frames of each block's real activations that go through cocotb, under every stall pattern.

@@ -77,6 +77,7 @@ def search(
     with analog.quiet(model):
         # Clean activations: a place is behind an activation function whatever the noise in front of it.
         names = find_candidates(model, first[0]) if candidates is None else list(candidates)
+        require(len(names) > 0, "placement.candidates", names, "at least one, or None to have them found")
         narrow = measure(model, names, first[0], kernel=kernel, mode=mode)
 
     blocks = {name: _widths(config, widths) for name, config in narrow.items()}

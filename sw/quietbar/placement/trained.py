@@ -220,6 +220,7 @@ class _Space:
         assert first is not None
         with analog.quiet(model):
             names = find_candidates(model, first[0]) if candidates is None else list(candidates)
+            require(len(names) > 0, "placement.candidates", names, "at least one, or None to have them found")
             measured = measure(model, names, first[0], kernel=kernel, mode=mode)
         self.offered = {name: _of_widths(block, widths) for name, block in measured.items()}
         self.narrowest = {name: blocks[0] for name, blocks in self.offered.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -182,11 +183,16 @@ def method(
         ConfigurationError: an argument is outside what is allowed.
     """
     require_choice("method", name, METHODS)
+    kind = {"plain": Plain, "noise": NoiseInjection, "clipping": WeightClipping}.get(name, SharpnessAware)
+    known = list(inspect.signature(kind).parameters)
+    for option, value in options.items():
+        require(option in known, f"method.{option}", value, f"absent: {name} knows {', '.join(known)}")
     if clipping is not None:
         require(name != "clipping", "sharpness.clipping", clipping, "left out: its limit is the strength")
         shared = {option: options[option] for option in ("model", "exclude") if option in options}
         base_optimizer = WeightClipping(base_optimizer, clipping, **shared)
     if name == "plain":
+        require(strength is None, "method.strength", strength, "left out: plain training has none")
         return Plain(base_optimizer, **options)
     if strength is not None:
         options[{"noise": "sigma", "clipping": "limit"}.get(name, "rho")] = strength
