@@ -50,8 +50,8 @@ def load(name: str, split_seed: int = 0) -> Dataset:
     """A data set by its name.
 
     Args:
-        name: one of ``NAMES``: ``digits`` comes with scikit-learn, ``cifar10`` and ``fashion-mnist`` are found or
-            downloaded, ``imagenet-sample`` must be there.
+        name: one of ``NAMES``: ``digits`` comes with scikit-learn (``digits-600-test``: the same, 600 of them
+            for the test), ``cifar10`` and ``fashion-mnist`` are found or downloaded, ``imagenet-sample`` must be there.
         split_seed: tells validation from training images; test images are the same for every seed.
 
     Raises:

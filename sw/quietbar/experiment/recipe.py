@@ -83,7 +83,13 @@ class TrainingRecipe:
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """Which network: published weights, or trained here by ``training``."""
+    """Which network: published weights, or trained here by ``training``.
+
+    Attributes:
+        name: one that ``quietbar.models.create`` knows.
+        pretrained: whether the published weights are taken.
+        training: where they are not.
+    """
 
     name: str
     pretrained: bool = False
@@ -398,8 +404,10 @@ class Recipe:
 
     Attributes:
         name: of the run and its folder.
+        data, model, noise: which images, network and hardware.
         threads: of PyTorch. It is part of the recipe because sums in another order round otherwise; small networks run
             fastest on one.
+        placement, blocks, evaluation, hardware: how blocks are placed, trained, measured and built.
         tiles: the network on crossbar tiles, for ``quietbar cosim-mixed``; left out, there is none.
     """
 

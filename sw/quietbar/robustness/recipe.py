@@ -55,7 +55,12 @@ class StudyData:
 
 @dataclass(frozen=True)
 class StudyNetwork:
-    """Which network, with random weights or, to be fine-tuned, with the published ones."""
+    """Which network, with random weights or, to be fine-tuned, with the published ones.
+
+    Attributes:
+        name: one that ``quietbar.models.create`` knows.
+        pretrained: whether it begins with the published weights.
+    """
 
     name: str
     pretrained: bool = False
@@ -63,7 +68,12 @@ class StudyNetwork:
 
 @dataclass(frozen=True)
 class StudyTraining:
-    """How every method trains: SGD with Nesterov momentum, the rate falling along half a cosine."""
+    """How every method trains: SGD with Nesterov momentum, the rate falling along half a cosine.
+
+    Attributes:
+        epochs, batch, learning_rate, momentum, weight_decay: as usual.
+        checkpoint_every: batches between two checkpoints: what an interruption may cost.
+    """
 
     epochs: int = 10
     batch: int = 64
@@ -191,10 +201,12 @@ class StudyRecipe:
 
     Attributes:
         name: of the study and its folder.
+        data, network: which images and network.
         methods: the rows.
+        training, noise: of all methods.
         seeds: of the training runs: initial weights (where they are random) and order of the images. Strengths are
             chosen with the first.
-        devices: what else holds the weights of the chosen networks, on ``noise.chips``; None is nothing.
+        devices: what else holds the weights of the chosen networks, on ``noise.chips``; left out, nothing.
         sharpness_images: training images on which loss sharpness is measured.
         threads: of PyTorch, in each of the processes; sums in another order round otherwise.
         processor: what PyTorch computes on; ``"auto"`` is a GPU where there is one.
