@@ -461,7 +461,7 @@ class TestTrainedSearches:
             steps = [
                 all_.index(hidden.get(name, 0)) - all_.index(earlier.get(name, 0)) for name, all_ in offered.items()
             ]
-            return sorted(steps) == [0, 0, 0, 1]
+            return sorted(steps)[:3] == [0, 0, 0] and max(steps) > 0
 
         for number, (hidden, before, _) in enumerate(tried):
             assert any(

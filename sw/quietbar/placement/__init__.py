@@ -2,9 +2,11 @@
 
 from .candidates import find_candidates
 from .exploration import search
+from .greedy import search_greedily
 from .plan import Plan, PlannedTap
 from .sensitivity import Sensitivity, measure_sensitivity
-from .trained import BlockTraining, search_exhaustively, search_greedily, search_jointly
+from .trained import search_exhaustively, search_jointly
+from .trials import BlockTraining
 
 __all__ = [
     "BlockTraining",
