@@ -24,16 +24,24 @@ from .vectors import Vectors, pack
 def requantizer_vectors(
     accumulator: IntegerFormat, target: IntegerFormat, count: int, seed: int, prefix: str = ""
 ) -> Vectors:
-    """Every extreme of the operands with every other, ties, and ``count`` operands near the edges of the clamp."""
+    """Every extreme of the operands with every other, products that barely reach a bit, and ``count`` operands near the
+    edges of the clamp.
+
+    The former have one high bit apart from the sign, far from the low ones: lost, it leaves a product of another size.
+    """
     extremes = (accumulator.low, accumulator.low + 1, -1, 0, 1, accumulator.high - 1, accumulator.high)
     multipliers = (MULTIPLIER_LOW, MULTIPLIER_LOW + 1, MULTIPLIER_HIGH)
     corners = np.array(list(itertools.product(extremes, multipliers, range(SHIFT_LOW, SHIFT_HIGH + 1))))
+    scales = [MULTIPLIER_LOW] * (accumulator.bits - 1) + [MULTIPLIER_HIGH]
+    reached = [(1 << bit, scale) for bit, scale in enumerate(scales, MULTIPLIER_BITS - 1)]
+    reaching = [(each, scale) for power, scale in reached for each in (-(-power // scale), -(power // scale) - 1)]
+    lone = np.array([(*each, shift) for each in reaching for shift in range(SHIFT_LOW, SHIFT_HIGH + 1, 4)])
     generator = np.random.default_rng(seed)
     multiplier = generator.integers(MULTIPLIER_LOW, MULTIPLIER_HIGH, count, endpoint=True)
     shift = generator.integers(SHIFT_LOW, SHIFT_HIGH, count, endpoint=True)
     aim = generator.integers(2 * target.low - 4, 2 * target.high + 4, count, endpoint=True)
     near = np.ldexp(aim / multiplier, shift - 1).clip(accumulator.low, accumulator.high).astype(np.int64)
-    operands = np.concatenate([corners, np.stack([near, multiplier, shift], axis=1)])
+    operands = np.concatenate([corners, lone, np.stack([near, multiplier, shift], axis=1)])
     values, factors, shifts = operands.T
     tensors = [torch.from_numpy(each) for each in operands.T.copy()]
     expected = requantize(tensors[0], tensors[1], tensors[2], target.low, target.high).numpy()

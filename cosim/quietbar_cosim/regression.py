@@ -16,6 +16,7 @@ from quietbar.contract.errors import QuietbarError, require
 
 from .build import Design, build_root, cocotb_program, coverage_folder
 from .bulk import PATIENCE, Simulator
+from .stalls import Stalls
 from .vectors import Job, Run
 
 BENCH = "quietbar_cosim.benches.vectors"
@@ -32,7 +33,7 @@ def run_cocotb(design: Design, jobs: Sequence[Job], seed: int = 1) -> list[Run]:
         seed: of registers and memories before the first reset, and of cocotb's own random numbers.
 
     Raises:
-        BenchFailure: a stream broke its rules, nothing moved, or the bench itself failed.
+        BenchFailure: a stream broke its rules, nothing moved, a reset left something, or the bench itself failed.
     """
     folder = Path(tempfile.mkdtemp(prefix="quietbar-jobs-"))
     try:
@@ -45,9 +46,30 @@ def run_cocotb(design: Design, jobs: Sequence[Job], seed: int = 1) -> list[Run]:
             listed.append({"name": job.name, "vectors": names[id(job.vectors)], "scenario": job.scenario.to_dict()})
         (folder / "jobs.json").write_text(json.dumps(listed))
         run_bench(design, BENCH, folder, seed, {"QUIETBAR_JOBS": str(folder)})
-        return [_load(folder / f"run{number}.npz") for number in range(len(jobs))]
+        runs = [_load(folder / f"run{number}.npz") for number in range(len(jobs))]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    _same_pace_after_a_reset(jobs, runs)
+    return runs
+
+
+def _same_pace_after_a_reset(jobs: Sequence[Job], runs: Sequence[Run]) -> None:
+    """A job with a reset in between takes the cycles after it that the same job takes without: nothing that was under
+    way is left, such as room that it took. Told of those of which both were run.
+    """
+    without = {_circumstances(job): run.cycles for job, run in zip(jobs, runs, strict=True) if not _is_reset(job)}
+    for job, run in zip(jobs, runs, strict=True):
+        wanted = without.get(_circumstances(job), run.cycles)
+        if run.cycles != wanted:
+            raise BenchFailure(f"{job.name}, {job.scenario.name}: {run.cycles} cycles, and without it {wanted}")
+
+
+def _is_reset(job: Job) -> bool:
+    return job.scenario.reset_after is not None
+
+
+def _circumstances(job: Job) -> tuple[int, Stalls, Stalls]:
+    return id(job.vectors), job.scenario.input_stalls, job.scenario.output_stalls
 
 
 def run_bench(design: Design, module: str, folder: Path, seed: int = 1, settings: dict[str, str] | None = None) -> None:

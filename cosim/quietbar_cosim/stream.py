@@ -6,7 +6,7 @@ from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import ReadWrite, RisingEdge
 
 from .ends import SinkEnd, SourceEnd
 from .planting import chosen_fault
@@ -82,6 +82,7 @@ class Bench:
             agent.clear()
             agent.held = True
         await self.cycles(cycles)
+        await ReadWrite()  # by then no end has looked at what was there before the last of those edges
         self._reset.value = 0
         for agent in self._agents:
             agent.clear()

@@ -158,7 +158,8 @@ class Scenario:
         name: how people call it, e.g. ``"bursty stalls"``.
         input_stalls, output_stalls: of the two ends; configuration stalls as the input does.
         reset_after: None, or the number of output beats (input beats, if the design gives fewer) after which the design
-            is reset in the middle of everything, configured anew and given the vectors from their beginning.
+            is reset in the middle of everything, for a single cycle, in which nothing but the reset itself clears what
+            is under way; then it is configured anew and given the vectors from their beginning.
     """
 
     name: str = "no stalls"

@@ -18,16 +18,16 @@ module adder (
     output error
 );
     localparam DATA_MOVES = 1, VALID_FALLS = 2, LAST_EARLY = 3, HANGS = 4, SURPLUS = 5, WAITS_FOR_READY = 6,
-               LOOKS_WHEN_IDLE = 7, RAISES_ERROR = 8, LAST_MOVES = 9;
+               LOOKS_WHEN_IDLE = 7, RAISES_ERROR = 8, LAST_MOVES = 9, SLOW_AFTER_RESET = 10;
 
     reg [31:0] settings;
     wire [15:0] addend = settings[15:0];
     wire [15:0] fault = settings[31:16];
     reg [15:0] sum, previous;
-    reg valid, last;
+    reg valid, last, slow, odd;
     reg [5:0] taken;
 
-    wire stuck = fault == HANGS && taken == 40;
+    wire stuck = fault == HANGS && taken == 40 || slow && odd;
     wire advance = !valid || m_axis_tready;
     wire repeated = fault == SURPLUS && valid && last;
 
@@ -40,6 +40,7 @@ module adder (
 
     always @(posedge clk) begin
         previous <= s_axis_tdata;
+        odd <= !odd;
         if (s_axis_cfg_tvalid)
             settings <= s_axis_cfg_tdata;
         if (advance) begin
@@ -67,6 +68,7 @@ module adder (
             valid <= 0;
             taken <= 0;
             settings <= 0;
+            slow <= fault == SLOW_AFTER_RESET;
         end
     end
 endmodule

@@ -9,7 +9,9 @@ from quietbar.contract import ConfigurationError, gaussian
 from quietbar.contract.crossbar import CONDUCTANCE, LEVEL_FRACTION_BITS, PROGRAMMING
 from quietbar_cosim.code_coverage import Point, merge, read_points, signals, summary
 from quietbar_cosim.mutants import covering
-from quietbar_cosim.mutants.covering import cover, excuse, markdown, open_lines, row
+from quietbar_cosim.mutants.covering import compact, cover, excuse, markdown, open_lines, row
+from quietbar_cosim.mutants.kill_table import markdown as kill_table
+from quietbar_cosim.mutants.kill_table import rows
 from quietbar_cosim.mutants.subjects import SUBJECTS
 from quietbar_cosim.mutants.waived import WAIVERS, waiver
 
@@ -65,6 +67,10 @@ def test_a_part_s_benches_are_run_counted_and_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(covering, "merge", lambda files: pytest.fail("it is known"))
     assert cover("resize", subject, tmp_path, ("bulk",)) == record
+    assert cover("another", subject, tmp_path, ("bulk",)) == {**record, "part": "another"}, "of the same design"
+    assert json.loads((tmp_path / "another.json").read_text())["part"] == "another"
+    told = markdown([record], "quietbar coverage")
+    assert markdown([compact(record)], "quietbar coverage") == told and "- toggles of `top.inner`: " in told
 
 
 RECORD = Path(__file__).parents[2] / "docs" / "results" / "coverage.json"
@@ -85,6 +91,16 @@ def test_every_line_is_covered_or_excused_and_every_excuse_is_used(recorded):
         for told in lines
     ]
     assert {waiver(*each) for each in missed} == set(WAIVERS)
+
+
+def test_the_tables_of_the_document_are_those_of_the_records(recorded):
+    document = (RECORD.parents[1] / "verification.md").read_text()
+    mutants = json.loads((RECORD.parent / "mutants.json").read_text())["parts"]
+    for cells in (*map(row, recorded.values()), *rows(mutants)):
+        assert f"\n| {' | '.join(cells)} |\n" in document, cells[0]
+    for name, told in (("coverage", markdown), ("mutants", kill_table)):
+        record = json.loads((RECORD.parent / f"{name}.json").read_text())
+        assert told(record["parts"], record["command"]) == (RECORD.parent / f"{name}.md").read_text()
 
 
 def test_a_line_that_is_missed_without_an_excuse_is_told(recorded):

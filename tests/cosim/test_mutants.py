@@ -191,6 +191,13 @@ def test_of_the_committed_mutants_each_is_caught_equal_or_explained():
     parts = json.loads(record.read_text())["parts"]
     assert [facts["subject"] for facts in parts] == list(SUBJECTS)
     assert unexplained(parts) == []
+    left = {
+        (facts["subject"], f"{mutant['source']}: {mutant['what']}")
+        for facts in parts
+        for mutant in facts["mutants"]
+        if not any(mutant["found"].values()) and not mutant["equivalent"]
+    }
+    assert left == set(EXPLAINED), "no reason without its mutant"
 
 
 def test_the_command_refuses_unknown_parts(capsys):

@@ -43,6 +43,23 @@ def test_requantizer(parts, name):
     verify(f"requantizer_{name}", parts, jobs(f"requantizer {name}", vectors, scenarios(SEED, 500)))
 
 
+def test_a_high_bit_of_the_product_that_is_lost_shows_in_the_vectors():
+    """Also where all that it does is to take the result beyond the range."""
+    vectors = requantizer_vectors(ACCUMULATOR, UINT8, 0, SEED)
+    words = np.concatenate([vectors.inputs, np.zeros((len(vectors.inputs), 2), np.uint8)], axis=1).view("<u8")[:, 0]
+    accumulators = np.left_shift(words, 64 - ACCUMULATOR.bits).view(np.int64) >> 64 - ACCUMULATOR.bits
+    products = accumulators * (words >> ACCUMULATOR.bits & 0xFFFF).astype(np.int64)
+    shifts = (words >> ACCUMULATOR.bits + 16).astype(np.int64)
+
+    def requantized(values):
+        return ((values + (1 << shifts - 1)) >> shifts).clip(UINT8.low, UINT8.high)
+
+    assert np.array_equal(requantized(products), vectors.expected_elements)
+    for bit in range(16, ACCUMULATOR.bits + 15):
+        lost = np.where(products < 0, products | 1 << bit, products & ~(1 << bit))
+        assert (requantized(lost) != vectors.expected_elements)[bit >= shifts + UINT8.bits].any(), bit
+
+
 def gaussian_vectors(lanes, words, samples):
     beats = np.asarray(samples).reshape(-1, 2 * lanes)
     return Vectors(

@@ -25,7 +25,7 @@ FRAMES = 25
 ADDEND = 1000
 STALLED = Scenario("random stalls", random_stalls(0.3, 5), random_stalls(0.5, 6))
 NAMES = ("none", "data moves", "valid falls", "last early", "hangs", "surplus", "waits for ready", "looks when idle",
-         "raises error", "last moves")  # fmt: skip
+         "raises error", "last moves", "slow after a reset")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +92,16 @@ def test_the_faults_that_need_stalls_hide_without_them(adder):
 def test_a_raised_error_ends_the_run(adder):
     with pytest.raises(StreamError, match=r"error, cycle \d+: is 0x1: 4\d of 200 beats taken"):
         run_bulk(adder, [Job("error", adder_vectors("raises error"))])
+
+
+def test_a_reset_that_leaves_something_behind_is_caught(adder):
+    """It is of a single cycle, as a second one would clear what this design leaves; and what follows takes its time."""
+    stalled, reset = (scenarios(3, FRAME)[number] for number in (1, -1))
+    listed = jobs("adder", adder_vectors("slow after a reset"), (stalled, reset))
+    (alone,) = run_cocotb(adder, listed[1:])
+    assert np.array_equal(alone.output, listed[1].vectors.expected), "nothing but the cycles tells"
+    with pytest.raises(BenchFailure, match=r"adder, reset in mid-frame: \d+ cycles, and without it \d+"):
+        run_cocotb(adder, listed)
 
 
 def test_a_beat_too_many_is_caught(adder):

@@ -4,11 +4,14 @@
 import dataclasses
 
 import pytest
+from amaranth.hdl import Assert, Signal
 from amaranth.sim import Simulator
 
 from quietbar.contract import ConfigurationError, gaussian
 from quietbar.contract.stream import seed_frame
 from quietbar.contract.uniform import leap, output, seed_state
+from quietbar_hw.formal import Surrounded, prove
+from quietbar_hw.formal.properties.streams import PRODUCTS
 from quietbar_hw.gaussian import GaussianSource
 from quietbar_hw.gaussian.box_muller import BoxMuller
 from quietbar_hw.gaussian.interpolation import Interpolation
@@ -142,6 +145,37 @@ def test_gives_a_transfer_every_cycle():
     assert cycles[1] - cycles[0] == 100
     last_word = len(seed_words(1, 1)) - 1
     assert cycles[0] == last_word + GaussianSource.LATENCY + 10
+
+
+class ShortOfCredit(GaussianSource):
+    """The fault that runs it dry: a transfer less under way than keeps the stream going."""
+
+    @staticmethod
+    def depth(ahead):
+        return GaussianSource.depth(ahead) - 1
+
+
+@pytest.mark.parametrize(("source", "holds"), [(GaussianSource, True), (ShortOfCredit, False)])
+def test_a_source_that_runs_never_runs_dry(source, holds, monkeypatch):
+    """Once there are samples there are in every cycle, whatever the stalls, until the next seed.
+
+    Proven of a pipeline of two cycles, as the proof grows with its length. So the queue never gives its last element
+    away, and nothing depends on what its level says then (`quietbar_cosim/mutants/explained.py`).
+    """
+    monkeypatch.setattr(BoxMuller, "LATENCY", 2)
+
+    def seeding(part):
+        return part.load.valid & part.load.payload.first
+
+    def never_dry(m, part):
+        running = Signal()
+        m.d.sync += running.eq(part.samples.valid & ~seeding(part))
+        m.d.comb += Assert(part.samples.valid | ~running)
+
+    surrounded = Surrounded(source(1), never_dry, drops={"samples": seeding})
+    verdict = prove(surrounded, "induction", 100, free=PRODUCTS)
+    assert verdict.holds == holds, verdict
+    assert holds or not verdict.broken, "no rule of streams is"
 
 
 class AdvancedUnderStall(GaussianSource):

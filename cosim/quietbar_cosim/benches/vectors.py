@@ -55,11 +55,14 @@ async def run_jobs(design: Any) -> None:
 
 async def run_job(bench: Bench, streams: Streams, vectors: Vectors, scenario: Scenario) -> tuple[Any, int, float]:
     """The output beats, the cycles and the seconds of one job."""
+    await bench.reset()
+    begun = await start(bench, streams, vectors, scenario)
     if scenario.reset_after is not None:
-        await start(bench, streams, vectors, scenario)
-        # Wherever the design is now, with beats inside it and others on their way, it is reset.
+        # Wherever the design is then, with beats inside it and others on their way, it is reset.
         await streams.output.receive(scenario.reset_after)
-    begun, clock = await start(bench, streams, vectors, scenario), time.perf_counter()
+        await bench.reset(1)
+        begun = await start(bench, streams, vectors, scenario)
+    clock = time.perf_counter()
     beats = await streams.output.receive(len(vectors.expected))
     cycles, seconds = streams.output.last_cycle - begun, time.perf_counter() - clock
     if streams.error is not None and int(streams.error.value):
@@ -76,8 +79,7 @@ async def run_job(bench: Bench, streams: Streams, vectors: Vectors, scenario: Sc
 
 
 async def start(bench: Bench, streams: Streams, vectors: Vectors, scenario: Scenario) -> int:
-    """Reset, configure, and set both ends going in the same cycle; the number of the cycle before."""
-    await bench.reset()
+    """Configure, and set both ends going in the same cycle; the number of the cycle before."""
     streams.output.held = True
     streams.output.frame(vectors.output_frame_beats or None)
     if streams.configuration is not None:

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("part", nargs="*", metavar="PART", help="only these parts (all)")
     parser.add_argument("--tier", action="append", metavar="TIER", help="only bulk or cocotb (both)")
     parser.add_argument("--folder", type=Path, default=Path("build/coverage"), help="what was found (%(default)s)")
-    parser.add_argument("--write", type=Path, metavar="FOLDER", help="write coverage.json and coverage.md there too")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="renew these parts in the record there")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -25,6 +25,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from quietbar.experiment.results import text_table
     from quietbar.files import write_atomically
     from quietbar_cosim.mutants.covering import HEADER, TIERS, compact, cover, markdown, row
+    from quietbar_cosim.mutants.renewing import renewed
     from quietbar_cosim.mutants.subjects import SUBJECTS
 
     for name in arguments.part:
@@ -37,9 +38,9 @@ def execute(arguments: argparse.Namespace) -> int:
         print(", ".join(row(records[-1])), flush=True)
     print(text_table(HEADER, [row(record) for record in records]))
     if arguments.write:
-        words = [*(f"--tier {tier}" for tier in arguments.tier or ()), *arguments.part]
-        command = " ".join(["quietbar coverage", *words])
-        told = {"command": command, "parts": [compact(record) for record in records]}
-        write_atomically(arguments.write / "coverage.json", json.dumps(told, indent=1) + "\n")
-        write_atomically(arguments.write / "coverage.md", markdown(records, command))
+        command = " --tier ".join(["quietbar coverage", *(arguments.tier or ())])
+        file = arguments.write / "coverage.json"
+        parts = renewed(file, "part", command, [compact(record) for record in records])
+        write_atomically(file, json.dumps({"command": command, "parts": parts}, indent=1) + "\n")
+        write_atomically(arguments.write / "coverage.md", markdown(parts, command))
     return 0

@@ -13,18 +13,20 @@ import json
 import os
 from pathlib import Path
 
+SEED = 1
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("part", nargs="*", metavar="PART", help="only these parts (all)")
     parser.add_argument("--count", type=int, default=6, help="mutants of each part (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the choice of faults (%(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the choice of faults (%(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (%(default)s)")
     parser.add_argument(
         "--every-bench", action="store_true", help="run cocotb's benches on mutants that are caught, too"
     )
     parser.add_argument("--folder", type=Path, default=Path("build/mutants"), help="what was found (%(default)s)")
-    parser.add_argument("--write", type=Path, metavar="FOLDER", help="write mutants.json and mutants.md there too")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="renew these parts in the record there")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -35,6 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from quietbar.files import write_atomically
     from quietbar_cosim.mutants.campaign import Plan, run_plan
     from quietbar_cosim.mutants.kill_table import HEADER, markdown, rows, unexplained
+    from quietbar_cosim.mutants.renewing import renewed
     from quietbar_cosim.mutants.subjects import SUBJECTS
 
     for name in arguments.part:
@@ -49,10 +52,12 @@ def execute(arguments: argparse.Namespace) -> int:
         first = not arguments.every_bench
         campaign.append(run_plan(plan, arguments.folder, arguments.jobs, first, lambda line: print(line, flush=True)))
     print(text_table(HEADER, rows(campaign)))
-    command = f"quietbar mutate --count {arguments.count} --seed {arguments.seed}"
+    command = f"quietbar mutate --count {arguments.count}"
+    command += f" --seed {arguments.seed}" if arguments.seed != SEED else ""
     command += " --every-bench" if arguments.every_bench else ""
-    command = " ".join([command, *arguments.part])
     for folder in (arguments.folder / "table", *([arguments.write] if arguments.write else [])):
-        write_atomically(folder / "mutants.json", json.dumps({"command": command, "parts": campaign}, indent=1) + "\n")
-        write_atomically(folder / "mutants.md", markdown(campaign, command))
+        file = folder / "mutants.json"
+        parts = renewed(file, "subject", command, campaign) if folder == arguments.write else campaign
+        write_atomically(file, json.dumps({"command": command, "parts": parts}, indent=1) + "\n")
+        write_atomically(folder / "mutants.md", markdown(parts, command))
     return 1 if unexplained(campaign) else 0

@@ -142,13 +142,13 @@ def together(*benches: Bench) -> Bench:
 
 
 def cocotb(jobs: Sequence[Job]) -> Bench:
-    """All jobs under cocotb."""
+    """All jobs under cocotb; one with a reset in between, of one cycle, takes the cycles of its like without."""
 
     def run(planted: Planted) -> None:
         for job, found in zip(jobs, run_cocotb(planted.verilog, jobs), strict=True):
             _compare(planted.verilog, job, found)
 
-    return Bench("cocotb", _identity(jobs), run, *_bits(jobs))
+    return Bench("cocotb", f"{_identity(jobs)}, resets of a cycle, timed", run, *_bits(jobs))
 
 
 def proof(harness: Callable[[Any], Any], method: Method, depth: int) -> Bench:

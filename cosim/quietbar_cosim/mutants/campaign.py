@@ -88,7 +88,7 @@ class Record:
             "benches": [bench.name for bench in plan.subject.benches],
             "sound": {},
             "mutants": [
-                {"number": number, "name": fault.name, **_told(fault), "found": {}, "equivalent": None}
+                {"number": number, **_told(fault), "found": {}, "equivalent": None}
                 for number, fault in enumerate(faults, 1)
             ],
         }
@@ -96,6 +96,8 @@ class Record:
             known = json.loads(self.path.read_text())
             if known.get("key") == plan.key:
                 self.facts = known
+                for mutant, fault in zip(known["mutants"], faults, strict=True):
+                    mutant.update(_told(fault))
 
     def found(self, number: int) -> dict[str, str]:
         """What each bench that was run reported of a mutant, empty where it found nothing; 0 is the sound design."""
@@ -108,7 +110,8 @@ class Record:
 
 
 def _told(fault: Any) -> dict[str, Any]:
-    return {name: value for name, value in asdict(fault).items() if name in ("kind", "module", "source", "what")}
+    told = {name: value for name, value in asdict(fault).items() if name in ("kind", "module", "source", "what")}
+    return {"name": fault.name, **told}
 
 
 def run_plan(plan: Plan, folder: Path, jobs: int, first: bool, say: Say) -> dict[str, Any]:

@@ -33,6 +33,8 @@ NAMED = 12
 def cover(name: str, subject: Subject, folder: Path, tiers: Sequence[str] = TIERS) -> dict[str, Any]:
     """Lint a part, run its benches of these tiers, keep what came of it as ``folder/name.json``; or return the record.
 
+    One of another part with the same design and benches does as well.
+
     Raises:
         LintError: Verilator or Yosys warns of something.
         QuietbarError: a bench finds fault with the part, which is recorded by nothing.
@@ -42,10 +44,13 @@ def cover(name: str, subject: Subject, folder: Path, tiers: Sequence[str] = TIER
     version = str(toolchain.verilator().version)
     parts = [design.verilog, version, *(f"{bench.name} {bench.identity}" for bench in benches)]
     key, path = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16], folder / f"{name}.json"
-    if path.is_file():
-        known: dict[str, Any] = json.loads(path.read_text())
+    for other in (path, *sorted(folder.glob("*.json"))):
+        known: dict[str, Any] = json.loads(other.read_text()) if other.is_file() else {}
         if known.get("key") == key:
-            return known
+            record = {**known, "part": name}
+            if other != path:
+                write_atomically(path, json.dumps(record, indent=1) + "\n")
+            return record
     with tempfile.TemporaryDirectory(prefix="quietbar-lint-") as place:
         lint(write_verilog(subject.component, place, "top"))
     with _counting() as covered:
@@ -100,8 +105,13 @@ def compact(record: Mapping[str, Any]) -> dict[str, Any]:
         instance: {told: excuse(record["part"], instance, told) for told in missed}
         for instance, missed in lines["missed"].items()
     }
-    toggles["missed"] = {instance: signals(missed) for instance, missed in toggles["missed"].items()}
+    toggles["missed"] = {instance: _signals(missed) for instance, missed in toggles["missed"].items()}
     return {**record, "line": lines, "toggle": toggles}
+
+
+def _signals(missed: Sequence[str]) -> list[str]:
+    """The signals of toggles that were missed, as :func:`signals` has them; those of a compact record are such."""
+    return signals(missed) if any("->" in each for each in missed) else list(missed)
 
 
 def excuse(part: str, instance: str, told: str) -> str:
@@ -136,7 +146,7 @@ HEADER = ["part", "benches, compared", "lines", "toggles", "bins of sessions"]
 
 
 def markdown(records: Sequence[Mapping[str, Any]], command: str) -> str:
-    """The percentages, and by instance what is not covered, with the command that found it."""
+    """The percentages, and by instance what is not covered, with the command that found it; records may be compact."""
     table = [f"| {' | '.join(cells)} |" for cells in (HEADER, ["---"] * len(HEADER), *map(row, records))]
     lines = ["# What the benches cover", "", f"Made by `{command}`, counted by Verilator on the generated Verilog.", ""]
     lines += [*table, "", "## What they do not", ""]
@@ -147,9 +157,10 @@ def markdown(records: Sequence[Mapping[str, Any]], command: str) -> str:
                 why = excuse(record["part"], instance, told) or "NOT EXCUSED"
                 lines.append(f"- `{instance}`, {told}: {why}.")
         for instance, missed in record["toggle"]["missed"].items():
-            named = signals(missed)
+            named = _signals(missed)
+            count = sum(int(each.rpartition("(")[2].rstrip(")")) for each in named)
             listed = ", ".join(f"`{name}`" for name in named[:NAMED])
-            lines.append(f"- toggles of `{instance}`: {len(missed)}: {listed}{_more(len(named))}")
+            lines.append(f"- toggles of `{instance}`: {count}: {listed}{_more(len(named))}")
         if record["functional"] and record["functional"]["missing"]:
             lines.append(f"- bins: {', '.join(record['functional']['missing'])}")
         lines.append("")

@@ -110,7 +110,8 @@ def _faults(module: Module, lines: Sequence[str]) -> Iterator[Fault]:
         if switch.selector.startswith("\\rst"):
             yield Fault("reset", *where, f"{names} is not reset", switch.line, 1, switch.selector, "1'0")
         elif held:
-            yield Fault("enable", *where, f"{names} changes in every cycle", switch.line, 1, switch.selector, "1'1")
+            what = f"{names} {'is set' if switch.fixed else 'changes'} in every cycle"
+            yield Fault("enable", *where, what, switch.line, 1, switch.selector, "1'1")
         else:
             wrong = f"cell $not @n\n{_unary(1)}    connect \\A {switch.selector}\n    connect \\Y @\n  end"
             what = f"the condition of {names} is inverted"

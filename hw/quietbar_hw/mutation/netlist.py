@@ -32,11 +32,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Switch:
-    """A choice of a process by one bit, with a case for 1: an ``If`` of the source."""
+    """A choice of a process by one bit, with a case for 1: an ``If`` of the source, which assigns constants alone if it
+    is ``fixed``.
+    """
 
     source: str
     line: int
     selector: str
+    fixed: bool
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,10 @@ def _read_process(lines: Sequence[str], first: int, module: Module, source: str)
         elif words[:1] == ["switch"]:
             selector = words[1].strip()
             if lines[at + 1].split() == ["case", "1'1"]:
-                module.switches.append((Switch(source, at, selector), _targets(lines, at)))
+                inside = list(_inside(lines, at))
+                fixed = all(constant(value) is not None for _, value in inside)
+                targets = tuple(dict.fromkeys(base(target) for target, _ in inside))
+                module.switches.append((Switch(source, at, selector, fixed), targets))
             selectors.append(selector)
         elif words[:1] == ["assign"]:
             target, value = _halves(words[1].strip())
@@ -148,19 +154,15 @@ def _read_process(lines: Sequence[str], first: int, module: Module, source: str)
         at += 1
 
 
-def _targets(lines: Sequence[str], switch: int) -> tuple[str, ...]:
-    """The wires that are assigned in a switch."""
-
-    def inside() -> Iterator[str]:
-        depth, at = 1, switch + 1
-        while depth:
-            word, _, rest = lines[at].strip().partition(" ")
-            depth += {"switch": 1, "end": -1}.get(word, 0)
-            if word == "assign":
-                yield base(rest)
-            at += 1
-
-    return tuple(dict.fromkeys(inside()))
+def _inside(lines: Sequence[str], switch: int) -> Iterator[tuple[str, str]]:
+    """Target and value of each assignment in a switch."""
+    depth, at = 1, switch + 1
+    while depth:
+        word, _, rest = lines[at].strip().partition(" ")
+        depth += {"switch": 1, "end": -1}.get(word, 0)
+        if word == "assign":
+            yield _halves(rest)
+        at += 1
 
 
 def _halves(text: str) -> tuple[str, str]:
