@@ -18,8 +18,8 @@ from quietbar.contract.engine import EngineConfig, Kernels
 from quietbar.contract.engine_size import fitting
 from quietbar.contract.sources import Kind
 from quietbar.experiment.evaluation import chunk_path, chunk_starts, predict
+from quietbar.experiment.hardware_recipe import EngineRecipe
 from quietbar.experiment.line import SoftwareLine
-from quietbar.experiment.recipe import EngineRecipe
 from quietbar.integer import Bundle
 
 from .compared import ComparedTap, Tally

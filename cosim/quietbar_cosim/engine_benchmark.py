@@ -12,7 +12,7 @@ import torch
 
 from quietbar.contract import BlockConfig
 from quietbar.contract.engine import EngineConfig
-from quietbar.experiment.recipe import EngineRecipe
+from quietbar.experiment.hardware_recipe import EngineRecipe
 from quietbar.integer import Bundle, IntegerTap, Scales, random_parameters
 from quietbar.integer.image import engine_image
 

@@ -20,8 +20,9 @@ from quietbar.contract.sources import Kind
 from quietbar.denoise import observed, taps
 from quietbar.experiment.evaluation import accuracy_of, predict, predictions_of, test_images
 from quietbar.experiment.folder import StageResult
+from quietbar.experiment.hardware_recipe import TargetRecipe
 from quietbar.experiment.line import SoftwareLine
-from quietbar.experiment.recipe import Recipe, TargetRecipe
+from quietbar.experiment.recipe import Recipe
 from quietbar.experiment.report import render
 from quietbar.experiment.results import BlockRow, Column, Comparison, Results, TapRow, describe_chip
 from quietbar.experiment.stages import CLEAN, FLOAT, INTEGER, NOISY, TUNED_FLOAT, TUNED_INTEGER, source_setting

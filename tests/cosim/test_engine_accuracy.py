@@ -13,7 +13,7 @@ from quietbar import cli
 from quietbar.contract import BlockConfig
 from quietbar.contract.engine import EngineConfig, Section
 from quietbar.contract.errors import ConfigurationError
-from quietbar.experiment.recipe import EngineRecipe, HardwareRecipe
+from quietbar.experiment.hardware_recipe import EngineRecipe, HardwareRecipe
 from quietbar.integer import Bundle, IntegerTap, Scales, random_parameters
 from quietbar.integer.block import run_block
 from quietbar.integer.image import engine_image, load_image

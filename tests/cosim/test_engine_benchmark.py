@@ -3,7 +3,7 @@
 import pytest
 
 from quietbar.contract import BlockConfig
-from quietbar.experiment.recipe import EngineRecipe
+from quietbar.experiment.hardware_recipe import EngineRecipe
 from quietbar_cosim import engine_benchmark
 from quietbar_cosim.engine_benchmark import BARE, BULK, measure_runner
 

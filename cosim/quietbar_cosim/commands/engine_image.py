@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from quietbar.contract.engine import EngineConfig
     from quietbar.contract.sources import Kind
-    from quietbar.experiment.recipe import HardwareRecipe, TargetRecipe
+    from quietbar.experiment.hardware_recipe import HardwareRecipe, TargetRecipe
     from quietbar.integer import Bundle
 
 
@@ -51,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _source(source: Path) -> tuple[Bundle, HardwareRecipe]:
     """The blocks, and what a recipe says of their hardware."""
     if source.suffix != ".toml":
-        from quietbar.experiment.recipe import HardwareRecipe
+        from quietbar.experiment.hardware_recipe import HardwareRecipe
         from quietbar.integer import load
 
         return load(source), HardwareRecipe()
@@ -66,7 +66,7 @@ def _given(arguments: argparse.Namespace) -> EngineConfig | TargetRecipe | None:
     """The engine, or what one is to be chosen for, as the options say it; None where they do not."""
     from quietbar.contract.errors import require
     from quietbar.contract.sources import check_kind
-    from quietbar.experiment.recipe import TargetRecipe
+    from quietbar.experiment.hardware_recipe import TargetRecipe
     from quietbar.integer.image import read_engine
     from quietbar_hw.synthesis.devices import device_by_name
 

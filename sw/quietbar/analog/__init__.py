@@ -17,9 +17,10 @@ from .control import (
     set_variation,
 )
 from .conversion import convert, to_digital
+from .distribution import Calibration
 from .grid import Grid
 from .interface import Converter, Interface
-from .layers import AnalogConv2d, AnalogLayer, AnalogLinear, Calibration
+from .layers import AnalogConv2d, AnalogLayer, AnalogLinear
 from .readout import Columns, Noise, quantize, read_out_
 from .storage import configuration, load_configuration, save_configuration, set_configuration
 from .wires import Wires, effective_conductances

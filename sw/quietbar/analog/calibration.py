@@ -14,8 +14,8 @@ from quietbar.models.accuracy import evaluation_mode
 
 from .arrays import multiply
 from .control import layers, quiet
-from .distribution import Moments
-from .layers import AnalogLayer, Calibration
+from .distribution import Calibration, Moments
+from .layers import AnalogLayer
 
 
 def calibrate(model: nn.Module, batches: Iterable[Any] | Tensor) -> dict[str, Calibration]:

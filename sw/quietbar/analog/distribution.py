@@ -65,6 +65,23 @@ class Distribution:
         return largest
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """The scale of a layer's ideal results, and what its converters' ranges are found from.
+
+    Attributes:
+        std: standard deviation of the ideal results.
+        range: their largest minus their smallest value.
+        inputs: the layer's inputs; None where nobody measured them.
+        conversions: the ideal results of each array, slice by slice; empty where nobody measured them.
+    """
+
+    std: float
+    range: float
+    inputs: Distribution | None = None
+    conversions: tuple[Distribution, ...] = ()
+
+
 @functools.lru_cache(maxsize=4096)
 def grid_of(distribution: Distribution, converter: Converter, is_signed: bool) -> Grid | None:
     """The grid of ``converter`` for numbers like those seen; None where it is ideal or its range would be 0."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from quietbar.noise import Chip
 from quietbar.noise.temporal import add_noise_
 
 from .arrays import channel_ranges, multiply, slice_count, slice_input
-from .distribution import Distribution, grid_of
+from .distribution import Calibration, Distribution, grid_of
 from .grid import Grid
 from .interface import Interface
 from .ir_drop import check_wires, wired
@@ -25,23 +24,6 @@ from .readout import Columns, Noise, quantize, read_out_
 
 PART = 1 << 19
 """Elements of input computed together, where no gradient is wanted."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The scale of a layer's ideal results, and what its converters' ranges are found from.
-
-    Attributes:
-        std: standard deviation of the ideal results.
-        range: their largest minus their smallest value.
-        inputs: the layer's inputs; None where nobody measured them.
-        conversions: the ideal results of each array, slice by slice; empty where nobody measured them.
-    """
-
-    std: float
-    range: float
-    inputs: Distribution | None = None
-    conversions: tuple[Distribution, ...] = ()
 
 
 class AnalogLayer(nn.Module):

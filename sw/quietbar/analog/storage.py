@@ -20,8 +20,8 @@ from quietbar.files import write_atomically
 from quietbar.noise import Chip
 
 from .control import layers
+from .distribution import Calibration
 from .interface import Interface
-from .layers import Calibration
 
 
 @dataclasses.dataclass(frozen=True)

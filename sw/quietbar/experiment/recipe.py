@@ -10,20 +10,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quietbar.configuration import from_mapping
-from quietbar.contract.engine import EngineConfig, Kernels
-from quietbar.contract.errors import ConfigurationError, QuietbarError, require, require_choice, require_integer
+from quietbar.contract.errors import (
+    ConfigurationError,
+    QuietbarError,
+    require,
+    require_choice,
+    require_integer,
+    require_number,
+)
 from quietbar.contract.seeds import check_seed
-from quietbar.contract.sources import Kind, check_kind
 from quietbar.denoise import Objective, Precision
 from quietbar.noise import Chip, Variation, presets
 
+from .hardware_recipe import HardwareRecipe
 from .tiles_recipe import TilesRecipe
 
 HIGH = 1 << 31
 
 
-def _require_number(name: str, value: float, low: float, high: float) -> None:
-    require(low <= value <= high, name, value, f"a number from {low:g} to {high:g}")
+def require_name(name: str) -> None:
+    """Refuse a name that no folder should have: it is that of a run's or study's."""
+    plain = bool(name) and all(letter.isalnum() or letter in "-_." for letter in name)
+    require(plain and name[0].isalnum(), "name", name, "made of letters, digits, '-', '_' and '.'")
 
 
 @dataclass(frozen=True)
@@ -70,14 +78,14 @@ class TrainingRecipe:
 
     def __post_init__(self) -> None:
         if self.rho is not None:
-            _require_number("model.training.rho", self.rho, 0, 1e6)
+            require_number("model.training.rho", self.rho, 0, 1e6)
         require_choice("model.training.p", self.p, (2.0, math.inf))
         require_integer("model.training.epochs", self.epochs, 1, HIGH)
         require_integer("model.training.batch", self.batch, 1, HIGH)
-        _require_number("model.training.learning_rate", self.learning_rate, 1e-9, 100)
-        _require_number("model.training.momentum", self.momentum, 0, 1)
-        _require_number("model.training.weight_decay", self.weight_decay, 0, 1)
-        _require_number("model.training.warmup", self.warmup, 0, 0.9)
+        require_number("model.training.learning_rate", self.learning_rate, 1e-9, 100)
+        require_number("model.training.momentum", self.momentum, 0, 1)
+        require_number("model.training.weight_decay", self.weight_decay, 0, 1)
+        require_number("model.training.warmup", self.warmup, 0, 0.9)
         check_seed(self.seed, "model.training.seed")
 
 
@@ -139,13 +147,13 @@ class NoiseRecipe:
         either = self.sigma is not None or self.drop is not None
         require(either, "noise.sigma", self.sigma, "given, or noise.drop must be, or both")
         if self.sigma is not None:
-            _require_number("noise.sigma", self.sigma, 0, 10)
+            require_number("noise.sigma", self.sigma, 0, 10)
         if self.drop is not None:
-            _require_number("noise.drop", self.drop, 0.1, 100)
+            require_number("noise.drop", self.drop, 0.1, 100)
             some = self.sigma != 0 or self.gain_mismatch > 0 or self.offset_mismatch > 0
             require(some, "noise.sigma", self.sigma, "above 0, or a mismatch must be: there is nothing to scale")
-        _require_number("noise.gain_mismatch", self.gain_mismatch, 0, 1)
-        _require_number("noise.offset_mismatch", self.offset_mismatch, 0, 1)
+        require_number("noise.gain_mismatch", self.gain_mismatch, 0, 1)
+        require_number("noise.offset_mismatch", self.offset_mismatch, 0, 1)
         if self.conductance is not None:
             require_choice("noise.conductance", self.conductance, presets.CONDUCTANCES)
         try:
@@ -154,7 +162,7 @@ class NoiseRecipe:
             name = error.field.rpartition(".")[2]
             raise ConfigurationError(f"noise.{name}", error.value, error.allowed) from None
         for index, factor in enumerate(self.sweep):
-            _require_number(f"noise.sweep[{index}]", factor, 0, 100)
+            require_number(f"noise.sweep[{index}]", factor, 0, 100)
         require_integer("noise.images", self.images, 1, HIGH)
         require_integer("noise.calibration", self.calibration, 1, HIGH)
 
@@ -231,7 +239,7 @@ class TuningRecipe:
     def __post_init__(self) -> None:
         require_integer("blocks.tuning.epochs", self.epochs, 1, HIGH)
         require_integer("blocks.tuning.batch", self.batch, 1, HIGH)
-        _require_number("blocks.tuning.learning_rate", self.learning_rate, 1e-9, 10)
+        require_number("blocks.tuning.learning_rate", self.learning_rate, 1e-9, 10)
         require_integer("blocks.tuning.images", self.images, 1, HIGH)
 
 
@@ -267,7 +275,7 @@ class BlocksRecipe:
     def __post_init__(self) -> None:
         require_integer("blocks.epochs", self.epochs, 1, HIGH)
         require_integer("blocks.batch", self.batch, 1, HIGH)
-        _require_number("blocks.learning_rate", self.learning_rate, 1e-9, 10)
+        require_number("blocks.learning_rate", self.learning_rate, 1e-9, 10)
         if self.images is not None:
             require_integer("blocks.images", self.images, 1, HIGH)
         ordered = len(self.factors) == 3 and 0 <= self.factors[0] <= self.factors[1] and 0 <= self.factors[2] <= 1
@@ -311,94 +319,6 @@ class EvaluationRecipe:
 
 
 @dataclass(frozen=True)
-class EngineRecipe:
-    """The parallelism of an engine that holds all blocks; its memory is as large as they need.
-
-    Attributes:
-        lanes, group, outputs: as in :class:`quietbar.contract.engine.EngineConfig`.
-    """
-
-    lanes: int = EngineConfig.lanes
-    group: int = EngineConfig.group
-    outputs: int = EngineConfig.outputs
-
-    def __post_init__(self) -> None:
-        try:
-            self.smallest(noise=False)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"hardware.{error.field}", error.value, error.allowed) from None
-
-    def smallest(self, *, noise: bool, kernels: Kernels = "both", source: Kind = "box-muller") -> EngineConfig:
-        """The smallest engine of this parallelism."""
-        small = dict.fromkeys(
-            ("height", "width", "blocks", "matrix_rows", "window_rows", "hidden_rows", "channel_rows"), 1
-        )
-        return EngineConfig(
-            self.lanes,
-            self.group,
-            self.outputs,
-            channels=self.lanes,
-            hidden=self.group,
-            noise=noise,
-            kernels=kernels,
-            source=source,
-            **small,
-        )
-
-
-@dataclass(frozen=True)
-class TargetRecipe:
-    """A device and a rate, for which an engine is chosen and its image made; see ``quietbar fold``.
-
-    Attributes:
-        device: by its name in the table of :mod:`quietbar_hw.synthesis.devices`.
-        frames_per_second: of the network, at least.
-        clock: in MHz; left out, what the device's family is planned with.
-    """
-
-    device: str
-    frames_per_second: float
-    clock: float | None = None
-
-    def __post_init__(self) -> None:
-        _require_number("hardware.target.frames_per_second", self.frames_per_second, 1e-6, 1e9)
-        if self.clock is not None:
-            _require_number("hardware.target.clock", self.clock, 0.001, 2000)
-
-
-@dataclass(frozen=True)
-class HardwareRecipe:
-    """What is made of the blocks in hardware.
-
-    Attributes:
-        lanes: channels a beat of the denoisers' streams, at most: as many as divide a tap's channels.
-        threads: simulators that run side by side.
-        engine: that holds all blocks; where given, the RTL's accuracy is measured on it, and else on a denoiser a tap.
-        cosim_frames: frames of each block's real activations that go through cocotb, under every stall pattern.
-        synthesis: whether Yosys counts resources.
-        target: that an engine for all blocks is chosen for, and its image made; left out, none.
-        source: Gaussian source of the engines, and of the reference that the integers' accuracy is measured with. A
-            denoiser a tap has Box-Muller alone.
-    """
-
-    lanes: int = 4
-    threads: int = 2
-    engine: EngineRecipe | None = None
-    cosim_frames: int = 2
-    synthesis: bool = True
-    target: TargetRecipe | None = None
-    source: Kind = "box-muller"
-
-    def __post_init__(self) -> None:
-        check_kind(self.source, "hardware.source")
-        there = self.source == "box-muller" or self.engine is not None
-        require(there, "hardware.source", self.source, "'box-muller' without hardware.engine: denoisers have no other")
-        require_integer("hardware.lanes", self.lanes, 1, 64)
-        require_integer("hardware.threads", self.threads, 1, 256)
-        require_integer("hardware.cosim_frames", self.cosim_frames, 1, 1000)
-
-
-@dataclass(frozen=True)
 class Recipe:
     """One experiment, from data to report.
 
@@ -425,9 +345,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for index, seconds in enumerate(self.evaluation.seconds):
             self.noise.require_age(f"evaluation.seconds[{index}]", seconds)
-        plain = bool(self.name) and all(letter.isalnum() or letter in "-_." for letter in self.name)
         require_integer("threads", self.threads, 1, 1024)
-        require(plain and self.name[0].isalnum(), "name", self.name, "made of letters, digits, '-', '_' and '.'")
+        require_name(self.name)
 
 
 def read_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:

@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quietbar.configuration import from_mapping
-from quietbar.contract.errors import ConfigurationError, require, require_integer
+from quietbar.contract.errors import ConfigurationError, require, require_integer, require_number
 from quietbar.contract.seeds import check_seed
-from quietbar.experiment.recipe import HIGH, read_values
+from quietbar.experiment.recipe import HIGH, read_values, require_name
 from quietbar.noise import Conductance, presets
 
 from .processor import Processor
-
-
-def _require_number(name: str, value: float, low: float, high: float) -> None:
-    require(low <= value <= high, name, value, f"a number from {low:g} to {high:g}")
 
 
 def _require_seeds(name: str, seeds: tuple[int, ...]) -> None:
@@ -85,9 +81,9 @@ class StudyTraining:
     def __post_init__(self) -> None:
         require_integer("training.epochs", self.epochs, 1, HIGH)
         require_integer("training.batch", self.batch, 1, HIGH)
-        _require_number("training.learning_rate", self.learning_rate, 1e-9, 100)
-        _require_number("training.momentum", self.momentum, 1e-9, 1)
-        _require_number("training.weight_decay", self.weight_decay, 0, 1)
+        require_number("training.learning_rate", self.learning_rate, 1e-9, 100)
+        require_number("training.momentum", self.momentum, 1e-9, 1)
+        require_number("training.weight_decay", self.weight_decay, 0, 1)
         require_integer("training.checkpoint_every", self.checkpoint_every, 1, HIGH)
 
 
@@ -117,7 +113,7 @@ class StudyMethod:
             require(len(self.grid) > 0, f"{where}.grid", list(self.grid), "at least one strength")
         require(len(set(self.grid)) == len(self.grid), f"{where}.grid", list(self.grid), "different strengths")
         for index, strength in enumerate(self.grid):
-            _require_number(f"{where}.grid[{index}]", strength, 1e-12, 1e6)
+            require_number(f"{where}.grid[{index}]", strength, 1e-12, 1e6)
         if self.epochs is not None:
             require_integer(f"{where}.epochs", self.epochs, 1, HIGH)
 
@@ -225,9 +221,7 @@ class StudyRecipe:
     processor: Processor = "cpu"
 
     def __post_init__(self) -> None:
-        plain = bool(self.name) and all(letter.isalnum() or letter in "-_." for letter in self.name)
-        allowed = "made of letters, digits, '-', '_' and '.'"
-        require(plain and self.name[0].isalnum(), "name", self.name, allowed)
+        require_name(self.name)
         names = [method.name for method in self.methods]
         require(len(names) > 0, "methods", names, "at least one method")
         require(len(set(names)) == len(names), "methods", names, "methods with different names")
