@@ -21,7 +21,7 @@ from quietbar_hw.synthesis.estimate import (
     words_from_dict,
     words_to_dict,
 )
-from quietbar_hw.synthesis.fit import ONE, SAMPLES, TINY, Sample, errors, fit, refit, sample_of, synthesise
+from quietbar_hw.synthesis.fit import ONE, SAMPLES, TINY, Sample, errors, fit, refit, sample_of, synthesize
 from quietbar_hw.synthesis.words import Memory, Words, count_words
 
 
@@ -124,13 +124,13 @@ def test_weights_are_those_that_the_syntheses_give_and_held_out_ones_have_no_say
 def test_an_engine_synthesised_now_is_within_the_band():
     """Where this fails after a change of the hardware, `quietbar fold --refit` is due."""
     sample = Sample("xilinx7", ONE)
-    assert outside(estimate("xilinx7", count_words(AxiEngine(ONE))), synthesise(sample)) == []
+    assert outside(estimate("xilinx7", count_words(AxiEngine(ONE))), synthesize(sample)) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sample", [each for each in SAMPLES if each.held_out], ids=lambda each: each.name)
 def test_engines_synthesised_now_are_within_the_band(sample):
-    assert outside(estimate(sample.family, count_words(AxiEngine(sample.engine))), synthesise(sample)) == []
+    assert outside(estimate(sample.family, count_words(AxiEngine(sample.engine))), synthesize(sample)) == []
 
 
 def test_a_refit_keeps_what_was_synthesised(tmp_path, monkeypatch):
@@ -143,13 +143,13 @@ def test_a_refit_keeps_what_was_synthesised(tmp_path, monkeypatch):
         done.append(sample)
         return {"LUT": 2000, "FF": 2000, "DSP": 17, "RAM": 0}
 
-    monkeypatch.setattr("quietbar_hw.synthesis.fit.synthesise", once)
+    monkeypatch.setattr("quietbar_hw.synthesis.fit.synthesize", once)
     samples = [Sample("xilinx7", ONE), Sample("xilinx7", TINY, held_out=True)]
     target = tmp_path / "estimate.json"
     with pytest.raises(KeyboardInterrupt):
         refit(tmp_path / "kept", samples, target, tell=lambda line: None)
     assert not target.exists()
-    monkeypatch.setattr("quietbar_hw.synthesis.fit.synthesise", lambda sample: dict.fromkeys(RESOURCES, 7))
+    monkeypatch.setattr("quietbar_hw.synthesis.fit.synthesize", lambda sample: dict.fromkeys(RESOURCES, 7))
     content = refit(tmp_path / "kept", samples, target, tell=lambda line: None)
     assert [each["synthesis"]["LUT"] for each in content["samples"]] == [2000, 7]
     assert target.exists()

@@ -171,11 +171,11 @@ def estimate(family: str, words: Words, weights: Weights | None = None) -> dict[
     return found
 
 
-def outside(estimated: Mapping[str, int], synthesised: Mapping[str, int]) -> list[str]:
+def outside(estimated: Mapping[str, int], synthesized: Mapping[str, int]) -> list[str]:
     """Where a synthesis is further from its estimate than `BAND` says, one line each."""
     found = []
     for resource, band in BAND.items():
-        there, here = synthesised[resource], estimated[resource]
+        there, here = synthesized[resource], estimated[resource]
         if abs(here - there) > max(1, math.ceil(there * band)):
             share = f"{here / there - 1:+.1%}" if there else "none there"
             found.append(f"{resource}: estimate {here:,}, synthesis {there:,} ({share}, band {band:.0%})")

@@ -75,7 +75,7 @@ SAMPLES = (
 )
 
 
-def synthesise(sample: Sample) -> dict[str, int]:
+def synthesize(sample: Sample) -> dict[str, int]:
     """The resources that Yosys makes of a sample."""
     family = FAMILIES[sample.family]
     with tempfile.TemporaryDirectory(prefix="quietbar-fit-") as name:
@@ -146,7 +146,7 @@ def refit(
         file = cache / (hashlib.sha256(key.encode()).hexdigest()[:16] + ".json")
         if not file.is_file():
             tell(f"synthesising: {sample.name}")
-            write_atomically(file, json.dumps(synthesise(sample)) + "\n")
+            write_atomically(file, json.dumps(synthesize(sample)) + "\n")
         records.append(record(sample, json.loads(file.read_text())))
     content = {
         "command": "quietbar fold --refit",

@@ -1,32 +1,48 @@
-"""docs/recipes.md has every key of a recipe, with its default, as the code has it."""
+"""Documents have every field of recipes, devices and arrays, with its default, as the code has it."""
 
 from __future__ import annotations
 
 import re
 import runpy
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from quietbar.contract.errors import ConfigurationError
 from quietbar.experiment.recipe import read_recipe
-from quietbar.experiment.recipe_tables import tables
+from quietbar.field_tables import tables
+from quietbar.noise import Conductance
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = ROOT / "docs" / "recipes.md"
+DOCS = ROOT / "docs"
 
 
-def test_the_tables_are_those_of_the_code() -> None:
-    """Where this fails, `python tools/document_recipes.py` is due."""
-    renewed = runpy.run_path(str(ROOT / "tools" / "document_recipes.py"))["renewed"]
-    text = DOCUMENT.read_text(encoding="utf-8")
-    assert renewed(text) == text
-    assert renewed(text.replace("`0.02`", "`0.03`")) == text, "a stale default is renewed"
+@pytest.mark.parametrize(
+    ("page", "default"),
+    [("recipes.md", "| `0.02` |"), ("estimates.md", "| `1.5625` |"), ("devices/conductance.md", "| `25.0` |")],
+)
+def test_the_tables_are_those_of_the_code(page: str, default: str) -> None:
+    """Where this fails, `python tools/document_fields.py` is due."""
+    renewed = runpy.run_path(str(ROOT / "tools" / "document_fields.py"))["renewed"]
+    text = (DOCS / page).read_text(encoding="utf-8")
+    assert renewed(page, text) == text
+    assert text.count(default) >= 1
+    assert renewed(page, text.replace(default, "| `7` |")) == text, "a stale default is renewed"
+
+
+def test_the_device_of_the_page_is_one() -> None:
+    (program,) = re.findall(r"```toml\n(.*?)```", (DOCS / "devices" / "conductance.md").read_text("utf-8"), re.DOTALL)
+    device = Conductance.from_dict(tomllib.loads(program))
+    assert device.drift.is_active and device.faults.exist and device.programming.is_noisy
+    with pytest.raises(ConfigurationError, match=r"conductance\.levls"):
+        Conductance.from_dict(tomllib.loads(program.replace("levels", "levls")))
 
 
 def test_the_least_recipe_of_the_page_is_one(tmp_path: Path) -> None:
-    (program,) = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    (program,) = re.findall(r"```toml\n(.*?)```", (DOCS / "recipes.md").read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "small.toml").write_text(program)
     assert read_recipe(tmp_path / "small.toml").noise.sigma == 0.5
 

@@ -1,4 +1,4 @@
-"""Tables of everything that a recipe may say, from the dataclasses that read it."""
+"""Tables of all fields of a configuration, such as a recipe, from its dataclasses and their docstrings."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+LONGEST = 12
+"""Characters of a number that is shown in full; four digits of others."""
 KINDS = {bool: "true or false", int: "integer", float: "number", str: "text"}
 
 
-def tables(recipe: type) -> str:
-    """Markdown: for each table of the recipe a section with its keys, in the order in which they are declared.
+def tables(kind: type, title: str = "At the top", level: int = 2) -> str:
+    """Markdown: for each dataclass a section with its fields, in the order in which they are described.
 
     Args:
-        recipe: a dataclass whose docstring, and those of the dataclasses in it, name every field under ``Attributes:``.
+        kind: a dataclass whose docstring, and those of the dataclasses in it, name every field under ``Attributes:``.
+        title: of the first section; the others have the names of their tables in TOML.
+        level: of the headings.
 
     Raises:
         ValueError: a docstring names a field that is not there, or not one that is.
     """
-    return "\n\n".join(_section(path, kind) for path, kind in _sections(recipe, ""))
+    sections = _sections(kind, "")
+    return "\n\n".join(
+        f"{'#' * level} {f'`[{path}]`' if path else title}\n\n{_section(inner)}" for path, inner in sections
+    )
 
 
 def _sections(kind: type, path: str) -> Iterator[tuple[str, type]]:
@@ -35,11 +42,10 @@ def _sections(kind: type, path: str) -> Iterator[tuple[str, type]]:
             yield from _sections(inner, f"[{where}]" if several else where)
 
 
-def _section(path: str, kind: type) -> str:
-    text = inspect.cleandoc(kind.__doc__ or "")
-    summary, _, attributes = text.partition("\n\nAttributes:\n")
-    title = f"## `[{path}]`" if path else "## At the top"
-    lines = [title, "", _plain(summary), "", "| key | value | default | what it is |", "|---|---|---|---|"]
+def _section(kind: type) -> str:
+    summary, _, rest = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:\n")
+    attributes = rest.partition("\n\n")[0]
+    lines = [_plain(summary), "", "| key | value | default | what it is |", "|---|---|---|---|"]
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     for names, meaning in _meanings(attributes):
@@ -67,6 +73,7 @@ def _meanings(attributes: str) -> Iterator[tuple[list[str], str]]:
 
 def _plain(text: str) -> str:
     """Markdown of a docstring's reStructuredText, on one line."""
+    text = re.sub(r"::\n\n +(\S.*)\n", r": ``\1``.", text)
     return re.sub(r":\w+:`([^`]*)`|``([^`]*)``", r"`\1\2`", " ".join(text.split())).replace("|", "\\|")
 
 
@@ -98,7 +105,7 @@ def _value(hint: Any) -> str:
 def _default(field: dataclasses.Field[Any]) -> str:
     """As TOML; words where the key has to be given, or may be left out for good."""
     default = field.default
-    if field.default_factory is not dataclasses.MISSING:
+    if field.default_factory is not dataclasses.MISSING or dataclasses.is_dataclass(default):
         return "its own"
     if default is dataclasses.MISSING:
         return "must be given"
@@ -110,4 +117,6 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
-    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, tuple) else f"{value}"
+    if isinstance(value, float) and len(str(value)) > LONGEST:
+        return f"{value:.4g}"
+    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, tuple) else str(value)
