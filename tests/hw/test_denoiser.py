@@ -413,6 +413,8 @@ def test_refuses_lanes_that_split_pairs_of_samples():
     config = BlockConfig(9, 3, 2, 2, mode="sampling")
     with pytest.raises(ConfigurationError, match=r"folding.lanes = 3: must be 1 or even: samples come in pairs"):
         Folding.choose(config, 3)
+    with pytest.raises(ConfigurationError, match=r"folding.cycles_per_pixel = 0: must be an integer from"):
+        Folding.choose(config, 1, cycles_per_pixel=0)
 
 
 def test_folding_survives_a_manifest():

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
-from quietbar.experiment.folder import RunFolder
+from quietbar.contract.errors import QuietbarError
+from quietbar.experiment.folder import RESULT, RunFolder
+from quietbar.experiment.state import load_state, save_state
 
 
 class Interrupted(Exception):
@@ -43,3 +46,25 @@ def test_an_interrupted_stage_finds_its_partial_work(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         run.stage("train", {}, (), compute)
     assert run.stage("train", {}, (), compute).values == {"from": "half"}
+
+
+def test_a_damaged_result_is_named_with_how_to_get_it_anew(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, announce=lambda text: None)
+    result = run.stage("train", {}, (), lambda folder: {"loss": 1.0}).folder / RESULT
+    whole = result.read_text()
+    for text in ("", whole[: len(whole) // 2], "[]", "{}"):
+        result.write_text(text)
+        with pytest.raises(QuietbarError, match=r"result\.json is damaged \(.*\); delete .*train-\w+ to"):
+            run.stage("train", {}, (), lambda folder: {"loss": 1.0})
+    result.write_text(whole)
+    assert run.stage("train", {}, (), lambda folder: {"loss": 2.0}).values == {"loss": 1.0}
+
+
+def test_damaged_weights_are_named_likewise(tmp_path: Path) -> None:
+    model, file = nn.Linear(2, 2), tmp_path / "network.pt"
+    save_state(model, file)
+    load_state(model, file)
+    for content in (b"", b"no weights", file.read_bytes()[:100]):
+        file.write_bytes(content)
+        with pytest.raises(QuietbarError, match=r"network\.pt is damaged \("):
+            load_state(model, file)

@@ -115,7 +115,7 @@ class Folding:
         """
         require_integer("folding.lanes", lanes, 1, LANES_HIGH)
         require(config.channels % lanes == 0, "folding.lanes", lanes, f"a divisor of {config.channels} channels")
-        target = cycles_per_pixel or config.channels // lanes
+        target = config.channels // lanes if cycles_per_pixel is None else cycles_per_pixel
         require_integer("folding.cycles_per_pixel", target, config.channels // lanes, 1 << 24)
 
         def cost(stage: Stage, folding: StageFolding) -> tuple[int, int]:

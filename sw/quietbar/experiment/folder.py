@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from quietbar.contract.errors import QuietbarError
 from quietbar.files import write_atomically
 
 RESULT, LOCK = "result.json", ".lock"
@@ -46,12 +47,20 @@ class RunFolder:
     announce: Callable[[str], None] = say
 
     def find(self, name: str, settings: dict[str, Any], after: tuple[StageResult, ...]) -> StageResult | None:
-        """The stage's result where it is there, else None; the arguments are those of :meth:`stage`."""
+        """The stage's result where it is there, else None; the arguments are those of :meth:`stage`.
+
+        Raises:
+            QuietbarError: it is there and damaged.
+        """
         key = _key(name, settings, after)
         folder = self.root / f"{name}-{key}"
         if not (folder / RESULT).exists():
             return None
-        return StageResult(name, key, folder, json.loads((folder / RESULT).read_text())["values"])
+        try:
+            values = json.loads((folder / RESULT).read_text(encoding="utf-8"))["values"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise damaged(folder / RESULT, error) from error
+        return StageResult(name, key, folder, values)
 
     def stage(
         self,
@@ -85,6 +94,12 @@ class RunFolder:
             record = {"stage": name, "settings": settings, "values": values}
             write_atomically(result, json.dumps(record, indent=1) + "\n")
         return StageResult(name, key, folder, json.loads(json.dumps(values)))
+
+
+def damaged(file: Path, error: Exception) -> QuietbarError:
+    """What is to be raised where a file that a stage left cannot be read: how to get it anew."""
+    reason = str(error).partition("\n")[0]
+    return QuietbarError(f"{file} is damaged ({reason}); delete {file.parent} to have the stage run again")
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from quietbar.contract.errors import ConfigurationError
 from quietbar.contract.seeds import derive_seed
 from quietbar.contract.sources import Kind
 from quietbar.data import Augmentation, Batches, Dataset, crop_and_flip
-from quietbar.files import atomic_file
 from quietbar.models import accuracy, create, evaluation_mode, load_pretrained
 from quietbar.noise import Chip, Conductance, Variation
 from quietbar.sharpness import SharpnessAware
@@ -31,6 +30,7 @@ from .evaluation import accuracy_of, predict
 from .folder import RunFolder, StageResult
 from .recipe import BlocksRecipe, NoiseRecipe, Recipe, TrainingRecipe
 from .results import Column, SweepPoint
+from .state import load_state, save_state
 
 LEVEL_STEPS = 9
 LEVEL_HIGH = 2.0
@@ -80,7 +80,7 @@ def network_stage(run: RunFolder, recipe: Recipe, data: Dataset) -> tuple[nn.Mod
             _require_fit(model, recipe.model.name, data)
         else:
             model = _train_network(recipe.model.name, training, data, folder)
-            _save(model, folder / "network.pt")
+            save_state(model, folder / "network.pt")
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return {"parameters": parameters, "validation accuracy": accuracy(model, validation_batches(recipe, data))}
 
@@ -88,7 +88,7 @@ def network_stage(run: RunFolder, recipe: Recipe, data: Dataset) -> tuple[nn.Mod
     if recipe.model.pretrained:
         return load_pretrained(recipe.model.name), result
     model = create(recipe.model.name, len(data.classes))
-    _load(model, result.folder / "network.pt")
+    load_state(model, result.folder / "network.pt")
     return model.eval(), result
 
 
@@ -222,13 +222,13 @@ def blocks_stage(
 
     def compute(folder: Path) -> dict[str, Any]:
         history = train_blocks(model, recipe, data, noisy, folder)
-        _save(model, folder / "blocks.pt")
+        save_state(model, folder / "blocks.pt")
         return {"epochs": [{"loss": epoch.loss, **epoch.metrics} for epoch in history]}
 
     settings = block_settings(blocks)
     del settings["tuning"]
     result = run.stage("blocks", {"blocks": settings}, (after,), compute)
-    _load(model, result.folder / "blocks.pt")
+    load_state(model, result.folder / "blocks.pt")
     return model.eval(), result
 
 
@@ -265,7 +265,7 @@ class TunedNetworks:
     def on(self, chip: int, noisy: NoisyNetwork | None = None) -> tuple[nn.Module, integer.Bundle]:
         """The network of chip ``chip``, placed on it as it was or as it is in ``noisy``, and its blocks in integers."""
         model = copy.deepcopy(self.denoised)
-        _load(model, self.folder / f"blocks-{chip}.pt")
+        load_state(model, self.folder / f"blocks-{chip}.pt")
         analog.set_chip(model, (noisy or self.noisy).chip(chip))
         return model.eval(), integer.load(self.folder / f"bundle-{chip}")
 
@@ -303,7 +303,7 @@ def tuning_stage(
         analog.restart(model)
         calibration = data.batches("train", 100, limit=recipe.noise.calibration)
         integer.export(model, calibration).save(folder / f"bundle-{chip}")
-        _save(model, folder / f"blocks-{chip}.pt")
+        save_state(model, folder / f"blocks-{chip}.pt")
 
     def compute(folder: Path) -> dict[str, Any]:
         for chip in recipe.evaluation.chips:
@@ -434,12 +434,3 @@ def validation_batches(recipe: Recipe, data: Dataset) -> Batches:
     """The first validation images, as many as the recipe's noise level is found on."""
     limit = min(recipe.noise.images, len(data.validation))
     return data.batches("validation", recipe.evaluation.batch, limit=limit)
-
-
-def _save(model: nn.Module, path: Path) -> None:
-    with atomic_file(path) as stream:
-        torch.save(model.state_dict(), stream)
-
-
-def _load(model: nn.Module, path: Path) -> None:
-    model.load_state_dict(torch.load(path, weights_only=True))

@@ -14,7 +14,7 @@ from quietbar import analog
 from quietbar.contract.seeds import derive_seed
 from quietbar.data import Dataset, crop_and_flip
 from quietbar.experiment.folder import RunFolder, StageResult
-from quietbar.files import atomic_file
+from quietbar.experiment.state import load_state, save_state
 from quietbar.models import accuracy, create, load_pretrained
 from quietbar.noise import Chip
 from quietbar.sharpness import loss_sharpness, method
@@ -178,8 +178,7 @@ class Runner:
             )
         except DivergenceError as error:
             return {"diverged": str(error)}
-        with atomic_file(folder / "network.pt") as stream:
-            torch.save(model.state_dict(), stream)
+        save_state(model, folder / "network.pt")
         return {
             "loss": [epoch.loss for epoch in history],
             "steps": optimizer.steps,
@@ -190,8 +189,7 @@ class Runner:
 
     def _load(self, training: StageResult) -> nn.Module:
         model = create(self.recipe.network.name, len(self.data.classes))
-        weights = torch.load(training.folder / "network.pt", map_location="cpu", weights_only=True)
-        model.load_state_dict(weights)
+        load_state(model, training.folder / "network.pt")
         return model.eval().to(self.processor)
 
     def _sweep(self, model: nn.Module, split: str) -> list[dict[str, Any]]:
