@@ -41,41 +41,83 @@ def run_checks(
     Raises:
         RegisterMismatch: the bank is not what the map says, hangs, or breaks a rule of AXI4-Lite.
     """
-    source = random.Random(seed)
-    accesses, reset = dict.fromkeys(found, 0), Signal()
+    source, reset = random.Random(seed), Signal()
+    follower = _Follower(bank, _Master(bank, stall, source))
+    accesses = dict.fromkeys(found, 0)
+    driven = tuple(checks.input_members(registers)) if memories else ()
 
-    def pause() -> bool:
-        return stall > 0 and source.random() < stall
+    async def script(context: Any) -> None:
+        for name, check in found.items():
+            context.set(reset, 1)
+            for member in driven:
+                context.set(getattr(bank, member), 0)
+            await context.tick().repeat(2)
+            context.set(reset, 0)
+            try:
+                accesses[name] = await follower.follow(context, check())
+            except checks.RegisterMismatch as error:
+                raise checks.RegisterMismatch(f"{name}: {error}") from None
 
-    async def send(context: Any, *channels: tuple[str, dict[str, int]]) -> None:
-        """Offer beats on channels, each after a pause of its own, until all are taken."""
-        waiting, offered = {name: values for name, values in channels}, set[str]()
+    top = Module()
+    top.domains.sync = ClockDomain()
+    top.submodules.bank = ResetInserter(reset)(bank)
+    simulator = Simulator(top)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(script)
+    simulator.add_testbench(follower.watch, background=True)
+    for window in registers.windows if memories else ():
+        simulator.add_testbench(_memory(bank, window.name, source), background=True)
+    simulator.run()
+    return accesses
+
+
+class _Master:
+    """An AXI4-Lite master that pauses at random before it offers or takes anything."""
+
+    def __init__(self, bank: Any, stall: float, source: random.Random) -> None:
+        self.bank, self.stall, self.source = bank, stall, source
+
+    async def write(self, context: Any, access: checks.Write) -> int:
+        """The response."""
+        await self._send(
+            context,
+            {"aw": {"awaddr": access.address}, "w": {"wdata": access.data, "wstrb": access.strobe}},
+        )
+        return (await self._receive(context, "b", "bresp"))[0]
+
+    async def read(self, context: Any, access: checks.Read) -> tuple[int, ...]:
+        """Data and response."""
+        await self._send(context, {"ar": {"araddr": access.address}})
+        return tuple(await self._receive(context, "r", "rdata", "rresp"))
+
+    async def _send(self, context: Any, waiting: dict[str, dict[str, int]]) -> None:
+        """Offer beats, values of signals by channel, each after a pause of its own, until all are taken."""
+        offered = set[str]()
         for _ in range(PATIENCE):
             for name in waiting:
-                if name not in offered and not pause():
+                if name not in offered and not self._pauses():
                     offered.add(name)
                     for signal, value in waiting[name].items():
-                        context.set(getattr(bank, f"s_axil_{signal}"), value)
-                    context.set(getattr(bank, f"s_axil_{name}valid"), 1)
+                        context.set(self._port(signal), value)
+                    context.set(self._port(f"{name}valid"), 1)
             names = sorted(offered)
-            readies = [getattr(bank, f"s_axil_{name}ready") for name in names]
-            _, _, *taken = await context.tick().sample(*readies)
+            _, _, *taken = await context.tick().sample(*(self._port(f"{name}ready") for name in names))
             for name, ready in zip(names, taken, strict=True):
                 if ready:
-                    context.set(getattr(bank, f"s_axil_{name}valid"), 0)
+                    context.set(self._port(f"{name}valid"), 0)
                     offered.discard(name)
                     del waiting[name]
             if not waiting:
                 return
         raise checks.RegisterMismatch(f"s_axil_{next(iter(waiting))}ready stays low for {PATIENCE} cycles")
 
-    async def receive(context: Any, name: str, *signals: str) -> list[int]:
+    async def _receive(self, context: Any, name: str, *signals: str) -> list[int]:
         """Take a beat; while it waits it must stay."""
-        members = [getattr(bank, f"s_axil_{signal}") for signal in signals]
-        valid, ready = getattr(bank, f"s_axil_{name}valid"), getattr(bank, f"s_axil_{name}ready")
+        members = [self._port(signal) for signal in signals]
+        valid, ready = self._port(f"{name}valid"), self._port(f"{name}ready")
         before = None
         for _ in range(PATIENCE):
-            taking = not pause()
+            taking = not self._pauses()
             context.set(ready, taking)
             _, _, offered, *values = await context.tick().sample(valid, *members)
             context.set(ready, 0)
@@ -86,107 +128,86 @@ def run_checks(
             before = values if offered else None
         raise checks.RegisterMismatch(f"s_axil_{name}valid stays low for {PATIENCE} cycles")
 
-    async def write(context: Any, access: checks.Write) -> int:
-        beats = [("aw", {"awaddr": access.address}), ("w", {"wdata": access.data, "wstrb": access.strobe})]
-        await send(context, *beats)
-        return (await receive(context, "b", "bresp"))[0]
+    def _port(self, name: str) -> Any:
+        return getattr(self.bank, f"s_axil_{name}")
 
-    async def perform(context: Any, action: Any, name: str) -> Any:
-        match action:
-            case checks.Write():
-                accesses[name] += 1
-                return await write(context, action)
-            case checks.Read():
-                accesses[name] += 1
-                await send(context, ("ar", {"araddr": action.address}))
-                return tuple(await receive(context, "r", "rdata", "rresp"))
-            case checks.Drive():
-                context.set(getattr(bank, action.member), action.value)
-            case checks.Pulse():
-                for member, value in action.values.items():
-                    context.set(getattr(bank, member), value)
-                await context.tick()
-                for member in action.values:
-                    context.set(getattr(bank, member), 0)
-            case checks.Sample():
-                await context.tick()
-                return context.get(getattr(bank, action.member))
-            case checks.Watch():
-                watched.append(action.member)
-                await write(context, action.write)
-                for _ in range(AFTER_WRITE):
-                    await context.tick()
-                watched.clear()
-                found = list(seen)
-                seen.clear()
-                return found
-        return None
+    def _pauses(self) -> bool:
+        return self.stall > 0 and self.source.random() < self.stall
 
-    watched: list[str] = []
-    seen: list[int] = []
 
-    async def watcher(context: Any) -> None:
-        while True:
-            await context.tick()
-            for member in watched:
-                value = context.get(getattr(bank, member))
-                if value:
-                    seen.append(value)
+class _Follower:
+    """Does what checks ask for, one action after the other."""
 
-    def memory(name: str) -> Any:
-        """Words behind a window; an access takes a random number of cycles."""
-        words: dict[int, int] = {}
-        members = {part: getattr(bank, f"{name}_{part}") for part in ("write", "address", "write_data", "write_strobe")}
-        select, acknowledge = getattr(bank, f"{name}_select"), getattr(bank, f"{name}_acknowledge")
+    def __init__(self, bank: Any, master: _Master) -> None:
+        self.bank, self.master = bank, master
+        self._watched: str | None = None
+        self._seen: list[int] = []
 
-        async def process(context: Any) -> None:
-            while True:
-                context.set(acknowledge, 0)
-                *_, selected = await context.tick().sample(select)
-                if not selected:
-                    continue
-                for _ in range(source.randrange(3)):
-                    await context.tick()
-                access = {part: context.get(signal) for part, signal in members.items()}
-                address = access["address"]
-                if access["write"]:
-                    mask = sum(0xFF << 8 * byte for byte in range(4) if access["write_strobe"] >> byte & 1)
-                    words[address] = words.get(address, 0) & ~mask | access["write_data"] & mask
-                context.set(getattr(bank, f"{name}_read_data"), words.get(address, 0))
-                context.set(acknowledge, 1)
-                await context.tick()
-
-        return process
-
-    async def script(context: Any) -> None:
-        for name, check in found.items():
-            context.set(reset, 1)
-            for member in checks.input_members(registers) if memories else ():
-                context.set(getattr(bank, member), 0)
-            await context.tick().repeat(2)
-            context.set(reset, 0)
-            try:
-                await follow(context, name, check())
-            except checks.RegisterMismatch as error:
-                raise checks.RegisterMismatch(f"{name}: {error}") from None
-
-    async def follow(context: Any, name: str, check: checks.Check) -> None:
-        answer = None
+    async def follow(self, context: Any, check: checks.Check) -> int:
+        """Carry a check out; how many accesses it made."""
+        answer, accesses = None, 0
         while True:
             try:
                 action = check.send(answer)
             except StopIteration:
-                return
-            answer = await perform(context, action, name)
+                return accesses
+            accesses += isinstance(action, checks.Write | checks.Read)
+            answer = await self._perform(context, action)
 
-    top = Module()
-    top.domains.sync = ClockDomain()
-    top.submodules.bank = ResetInserter(reset)(bank)
-    simulator = Simulator(top)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(script)
-    simulator.add_testbench(watcher, background=True)
-    for window in registers.windows if memories else ():
-        simulator.add_testbench(memory(window.name), background=True)
-    simulator.run()
-    return accesses
+    async def watch(self, context: Any) -> None:
+        """Note the values other than 0 of the member that is watched."""
+        while True:
+            await context.tick()
+            if self._watched is not None and (value := context.get(getattr(self.bank, self._watched))):
+                self._seen.append(value)
+
+    async def _perform(self, context: Any, action: Any) -> Any:
+        match action:
+            case checks.Write():
+                return await self.master.write(context, action)
+            case checks.Read():
+                return await self.master.read(context, action)
+            case checks.Drive():
+                context.set(getattr(self.bank, action.member), action.value)
+            case checks.Pulse():
+                for member, value in action.values.items():
+                    context.set(getattr(self.bank, member), value)
+                await context.tick()
+                for member in action.values:
+                    context.set(getattr(self.bank, member), 0)
+            case checks.Sample():
+                await context.tick()
+                return context.get(getattr(self.bank, action.member))
+            case checks.Watch():
+                self._watched, self._seen = action.member, []
+                await self.master.write(context, action.write)
+                await context.tick().repeat(AFTER_WRITE)
+                self._watched = None
+                return self._seen
+        return None
+
+
+def _memory(bank: Any, name: str, source: random.Random) -> Callable[[Any], Any]:
+    """Words behind a window; an access takes a random number of cycles."""
+    words: dict[int, int] = {}
+    members = {part: getattr(bank, f"{name}_{part}") for part in ("write", "address", "write_data", "write_strobe")}
+    select, acknowledge = getattr(bank, f"{name}_select"), getattr(bank, f"{name}_acknowledge")
+
+    async def process(context: Any) -> None:
+        while True:
+            context.set(acknowledge, 0)
+            *_, selected = await context.tick().sample(select)
+            if not selected:
+                continue
+            for _ in range(source.randrange(3)):
+                await context.tick()
+            access = {part: context.get(signal) for part, signal in members.items()}
+            address = access["address"]
+            if access["write"]:
+                mask = sum(0xFF << 8 * byte for byte in range(4) if access["write_strobe"] >> byte & 1)
+                words[address] = words.get(address, 0) & ~mask | access["write_data"] & mask
+            context.set(getattr(bank, f"{name}_read_data"), words.get(address, 0))
+            context.set(acknowledge, 1)
+            await context.tick()
+
+    return process
