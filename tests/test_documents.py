@@ -85,6 +85,23 @@ def importable(name: str) -> bool:
     return False
 
 
+def test_the_readme_names_every_command() -> None:
+    readme = DOCUMENTS[0].read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if not re.search(rf"\b(?:quietbar|make) (?:[a-z-]+\|)*{name}\b", readme)] == []
+
+
+def test_every_document_can_be_reached_from_the_readme() -> None:
+    """By links from document to document."""
+    reached, todo = set[Path](), [DOCUMENTS[0]]
+    while todo:
+        document = todo.pop()
+        reached.add(document)
+        links = (link.partition("#")[0] for link in LINK.findall(document.read_text(encoding="utf-8")))
+        linked = {(document.parent / link).resolve() for link in links if link.endswith(".md")}
+        todo += linked - reached
+    assert set(DOCUMENTS) - reached <= {ROOT / "CHANGELOG.md"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_a_document_names_is_there(document: Path) -> None:
     assert list(missing(document, document.read_text(encoding="utf-8"))) == []
