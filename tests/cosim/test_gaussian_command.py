@@ -36,6 +36,8 @@ def test_refuses_a_source_that_is_not_there(tmp_path, capsys):
     ):
         assert main(["verilog", "gaussian", *options, "--folder", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err
+    assert main(["verilog", "denoiser", "--lanes", "0", "--folder", str(tmp_path)]) == 2
+    assert "folding.lanes = 0: must be an integer from 1 to 64" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -125,6 +125,16 @@ def test_the_command_refuses_unknown_names(capsys):
     assert "--target = 'gowin'" in capsys.readouterr().err
 
 
+def test_a_baseline_that_cannot_be_read_is_told_before_anything_is_placed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("quietbar_hw.synthesis.suite.run_suite", None)
+    file = tmp_path / "baseline.json"
+    for text, told in ((None, "baseline.json: No such file"), ("{", "not what quietbar synth"), ("{}", "'results'")):
+        if text is not None:
+            file.write_text(text)
+        assert main(["synth", "--baseline", str(file)]) == 2
+        assert told in capsys.readouterr().err
+
+
 def test_the_baseline_holds_watched_designs_only():
     stored = json.loads(BASELINE.read_text())
     assert {"command", "tools", "results"} <= set(stored)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 BASELINE = Path("hw/synth/baseline.json")
 
@@ -49,7 +50,7 @@ def _count(arguments: argparse.Namespace) -> int:
 
 
 def _suite(arguments: argparse.Namespace) -> int:
-    from quietbar.contract.errors import QuietbarError, require_choice, require_integer
+    from quietbar.contract.errors import require_choice, require_integer
     from quietbar.files import write_atomically
     from quietbar_hw.synthesis.designs import DESIGNS
     from quietbar_hw.synthesis.suite import TARGETS, regressions, run_suite, table, tool_versions
@@ -57,6 +58,9 @@ def _suite(arguments: argparse.Namespace) -> int:
     require_integer("--seeds", arguments.seeds, 0, 100)
     for target in arguments.target or ():
         require_choice("--target", target, TARGETS)
+    # A baseline that cannot be read is told before hours of placing.
+    file = arguments.baseline or (BASELINE if BASELINE.is_file() else None)
+    baseline = None if file is None or arguments.write_baseline else _results(file)
     names, wanted = arguments.design or list(DESIGNS), arguments.target or TARGETS
     seeds = range(1, arguments.seeds + 1)
     results = run_suite(names, wanted, seeds, arguments.folder / "kept", lambda line: print(line, flush=True))
@@ -75,7 +79,6 @@ def _suite(arguments: argparse.Namespace) -> int:
     write_atomically(arguments.folder / "synth.json", json.dumps(report, indent=2) + "\n")
     print(f"{arguments.folder / 'synth.json'}; " + ", ".join(f"{name} {v}" for name, v in tool_versions().items() if v))
 
-    baseline = arguments.baseline or (BASELINE if BASELINE.is_file() else None)
     if arguments.write_baseline:
         before = json.loads(BASELINE.read_text()) if BASELINE.is_file() else {"tools": {}, "results": {}}
         kept = before["results"]
@@ -87,8 +90,19 @@ def _suite(arguments: argparse.Namespace) -> int:
         return 0
     if baseline is None:
         return 0
-    if not baseline.is_file():
-        raise QuietbarError(f"{baseline}: no such file")
-    worse = list(regressions(results, json.loads(baseline.read_text())["results"]))
-    print("\n".join(worse) if worse else f"nothing worse than {baseline}")
+    worse = list(regressions(results, baseline))
+    print("\n".join(worse) if worse else f"nothing worse than {file}")
     return 1 if worse else 0
+
+
+def _results(file: Path) -> dict[str, Any]:
+    """Those of an earlier call, by design and target."""
+    from quietbar.contract.errors import QuietbarError
+
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["results"]
+    except OSError as error:
+        raise QuietbarError(f"{file}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise QuietbarError(f"{file}: not what quietbar synth writes: {error}") from error
+    return found

@@ -104,7 +104,7 @@ def _denoisers(arguments: argparse.Namespace) -> Iterator[tuple[str, Any, dict[s
     from quietbar_hw.denoiser import AxiDenoiser, Folding
 
     def folding(config: BlockConfig) -> Folding:
-        lanes = arguments.lanes or choose_folding(config).lanes
+        lanes = choose_folding(config).lanes if arguments.lanes is None else arguments.lanes
         return Folding.choose(config, lanes, arguments.cycles_per_pixel)
 
     if arguments.bundle is None:
