@@ -120,7 +120,7 @@ def test_taps_that_no_engine_holds_are_refused():
         choose([TAPS[0], BlockConfig(4, 2, 4, 3, fraction_bits=3)], RATE, DEVICE)
 
 
-def test_the_command_prints_the_choice_and_saves_the_engine(tmp_path, capsys, choice):
+def test_the_command_prints_the_choice_and_saves_the_engine(tmp_path, capsys, monkeypatch, choice):
     file = tmp_path / "engine.json"
     words = ["fold", "--taps", "4x4x3x2", "2x2x2x1", "--frames-per-second", str(RATE), "--clock", str(CLOCK)]
     assert main([*words, "--runners-up", "1", "--save", str(file)]) == 0
@@ -133,6 +133,10 @@ def test_the_command_prints_the_choice_and_saves_the_engine(tmp_path, capsys, ch
     assert "--taps" in capsys.readouterr().err
     assert main([*words, "--device", "ecp5"]) == 2
     assert "one of 'ecp5-25'" in capsys.readouterr().err
+    for wrong, field in (("--gaussian", "fold.source"), ("--frames-per-second", "fold.frames_per_second")):
+        monkeypatch.setattr("quietbar_cosim.commands.fold.taps_of", None)
+        assert main(["fold", "recipes/digits.toml", wrong, "-1"]) == 2, "told before a recipe's stages run"
+        assert field in capsys.readouterr().err
     assert main(["fold", "--taps", "4x4"]) == 2
     assert "such as 16x32x32x4" in capsys.readouterr().err
 

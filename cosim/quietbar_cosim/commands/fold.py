@@ -41,12 +41,14 @@ def execute(arguments: argparse.Namespace) -> int:
         return _refit()
     from quietbar.contract.errors import require
     from quietbar.files import write_atomically
-    from quietbar_hw.engine.choosing import choose
+    from quietbar_hw.engine.choosing import check_wish, choose
     from quietbar_hw.synthesis.devices import device_by_name
 
     device = device_by_name(arguments.device, "--device")
     one = (arguments.source is None) != (not arguments.taps)
     require(one, "--taps", arguments.taps, "given, or a recipe or bundle must be: one of the two")
+    # What cannot be wished for is told before the stages of a recipe run.
+    check_wish(arguments.frames_per_second, arguments.clock, arguments.fill, arguments.runners_up, arguments.gaussian)
     taps = taps_of(arguments.source) if arguments.source else shapes(arguments.taps, arguments.kernel, arguments.mode)
     choice = choose(
         list(taps.values()), arguments.frames_per_second, device,

@@ -177,6 +177,20 @@ def _option(candidate: _Candidate, device: Device, clock: float) -> Option:
     return Option(candidate.engine, cycles, useful, needs, device, clock)
 
 
+def check_wish(frames_per_second: float, clock: float | None, fill: float, runners_up: int, source: Kind) -> None:
+    """Refuse what no engine can be chosen for; :func:`choose` has the arguments.
+
+    Raises:
+        ConfigurationError: naming the argument.
+    """
+    require_number("fold.frames_per_second", frames_per_second, 1e-6)
+    if clock is not None:
+        require_number("fold.clock", clock, 0.001, 2000)
+    require_number("fold.fill", fill, 0.01, 1)
+    require_integer("fold.runners_up", runners_up, 0, 100)
+    check_kind(source, "fold.source")
+
+
 def choose(
     blocks: Sequence[BlockConfig],
     frames_per_second: float,
@@ -206,12 +220,8 @@ def choose(
         ConfigurationError: the blocks fit no engine at all, or a number is not allowed.
     """
     require(len(blocks) > 0, "fold.taps", list(blocks), "at least one tap")
-    require_number("fold.frames_per_second", frames_per_second, 1e-6)
+    check_wish(frames_per_second, clock, fill, runners_up, source)
     clock = FAMILIES[device.family].clock if clock is None else clock
-    require_number("fold.clock", clock, 0.001, 2000)
-    require_number("fold.fill", fill, 0.01, 1)
-    require_integer("fold.runners_up", runners_up, 0, 100)
-    check_kind(source, "fold.source")
     ordered = sorted(_candidates(tuple(blocks), source), key=lambda each: (each.engine.multipliers, each.bound))
     if not ordered:
         smallest_engine(2, 1, 1, blocks, source)  # says what no engine can do
