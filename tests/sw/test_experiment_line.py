@@ -198,6 +198,13 @@ def test_a_network_for_other_images_is_refused_before_it_is_trained(tmp_path: Pa
         _ = SoftwareLine(recipe, tmp_path).network
 
 
+@pytest.mark.parametrize("key", ["noise.calibration", "placement.images"])
+def test_more_training_images_than_there_are_are_refused_by_the_recipe_s_name(finished: SoftwareLine, key: str) -> None:
+    recipe = read_recipe("recipes/digits.toml", [*QUICK, f"{key}=100000"])
+    with pytest.raises(ConfigurationError, match=rf"{key} = 100000: must be at most 1257, the training images of dig"):
+        _ = SoftwareLine(recipe, finished.run.root).plan
+
+
 def test_a_budget_too_small_for_any_block_is_refused(
     finished: SoftwareLine, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -126,8 +126,8 @@ class NoiseRecipe:
         conductance: preset of the devices that hold the weights; left out, they hold them exactly. ``drop`` scales
             columns and temporal noise, never the devices.
         sweep: factors of sigma at which accuracy is measured for the report.
-        images: validation images used to find the level and to draw the sweep.
-        calibration: training images on which layers, taps and hidden activations are calibrated.
+        images: validation images used to find the level and to draw the sweep; all where there are fewer.
+        calibration: training images on which layers, taps and hidden activations are calibrated, at most all.
     """
 
     sigma: float | None = None
@@ -199,7 +199,7 @@ class PlacementRecipe:
 
     Attributes:
         budget: parameters of all blocks together, as a share of the network's.
-        images: training images on which sensitivities are measured.
+        images: training images on which sensitivities are measured, at most all.
         candidates: names of taps to choose among; left out, they are found.
         rule: how a tap's damage is measured, by its noise or by the gradient's norm alone.
         multiplications: that all blocks together may need for a frame; left out, as many as they like.
@@ -228,7 +228,7 @@ class TuningRecipe:
 
     Attributes:
         epochs, batch, learning_rate: of the training (Adam, one-cycle), at the chip's own noise level.
-        images: training images used.
+        images: training images used; all where there are fewer.
     """
 
     epochs: int = 2
@@ -250,7 +250,7 @@ class BlocksRecipe:
     Attributes:
         kernel, mode: as in :class:`quietbar.contract.BlockConfig`.
         epochs, batch, learning_rate: of the blocks' training (Adam, one-cycle).
-        images: training images used; left out, all.
+        images: training images used; all where there are fewer, or where it is left out.
         factors: lowest and highest noise level seen in training, as factors of sigma, and the share of clean batches.
         chips: how many chips the training sees, one a batch; 0 is a single one. None of them is one of the evaluation.
         seed: fixes initial weights, batch order and noise levels.
@@ -290,7 +290,8 @@ class EvaluationRecipe:
 
     Attributes:
         chips: seeds of the chip instances.
-        images: test images, the first ones, through every column of the table; left out, all.
+        images: test images, the first ones, through every column of the table; all where there are fewer, or where it
+            is left out.
         batch: images a forward pass.
         chunk: images between two results that are kept: what an interruption may cost.
         seconds: later ages of the same chips, since programming, at which accuracy is measured too, the blocks as they

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from quietbar import analog, denoise, integer, placement
 from quietbar.configuration import from_mapping
-from quietbar.contract.errors import ConfigurationError
+from quietbar.contract.errors import ConfigurationError, require
 from quietbar.contract.seeds import derive_seed
 from quietbar.contract.sources import Kind
 from quietbar.data import Augmentation, Batches, Dataset, crop_and_flip
@@ -145,7 +145,7 @@ def noise_stage(
     model = analog.convert(network, Chip(0))
 
     def compute(folder: Path) -> dict[str, Any]:
-        calibrations = analog.calibrate(model, data.batches("train", 100, limit=noise.calibration))
+        calibrations = analog.calibrate(model, _calibration_batches(recipe, data))
         values: dict[str, Any] = {
             "calibrations": {layer: asdict(calibration) for layer, calibration in calibrations.items()}
         }
@@ -194,7 +194,7 @@ def placement_stage(
     settings = {"placement": asdict(recipe.placement), "kernel": recipe.blocks.kernel, "mode": recipe.blocks.mode}
 
     def compute(folder: Path) -> dict[str, Any]:
-        batches = data.batches("train", 50, limit=recipe.placement.images)
+        batches = _training_batches(data, 50, "placement.images", recipe.placement.images)
         analog.set_chip(noisy.model, noisy.chip(derive_seed(0, "placement")))
         plan = placement.search(
             noisy.model,
@@ -301,7 +301,7 @@ def tuning_stage(
             checkpoint_every=CHECKPOINT_BATCHES,
         )
         analog.restart(model)
-        calibration = data.batches("train", 100, limit=recipe.noise.calibration)
+        calibration = _calibration_batches(recipe, data)
         integer.export(model, calibration).save(folder / f"bundle-{chip}")
         save_state(model, folder / f"blocks-{chip}.pt")
 
@@ -327,7 +327,7 @@ def bundle_stage(
 
     def compute(folder: Path) -> dict[str, Any]:
         analog.restart(denoised)
-        bundle = integer.export(denoised, data.batches("train", 100, limit=recipe.noise.calibration))
+        bundle = integer.export(denoised, _calibration_batches(recipe, data))
         bundle.save(folder / "bundle")
         return {"taps": {name: tap.config.to_dict() for name, tap in bundle.taps.items()}}
 
@@ -428,6 +428,18 @@ def block_settings(blocks: BlocksRecipe) -> dict[str, Any]:
     if blocks.precision == "float32":
         del settings["precision"]
     return settings
+
+
+def _calibration_batches(recipe: Recipe, data: Dataset) -> Batches:
+    """The training images on which layers, taps and hidden activations are calibrated."""
+    return _training_batches(data, 100, "noise.calibration", recipe.noise.calibration)
+
+
+def _training_batches(data: Dataset, size: int, name: str, images: int) -> Batches:
+    """The first training images, as many as the recipe's key ``name`` says."""
+    there = len(data.train)
+    require(images <= there, name, images, f"at most {there}, the training images of {data.name}")
+    return data.batches("train", size, limit=images)
 
 
 def validation_batches(recipe: Recipe, data: Dataset) -> Batches:

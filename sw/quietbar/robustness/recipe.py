@@ -31,7 +31,7 @@ class StudyData:
     Attributes:
         name: a data set that ``quietbar.data.load`` knows.
         seed: fixes the split into training and validation images.
-        train, validation, test: numbers of images.
+        train, validation, test: numbers of images; all where there are fewer.
         augment: whether training images are shifted and mirrored.
     """
 
