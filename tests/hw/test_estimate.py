@@ -47,6 +47,24 @@ class Part(wiring.Component):
         return m
 
 
+class Behind(wiring.Component):
+    """A memory without a clock for its address, and a register behind it; ``also``: its data goes out as it is, too."""
+
+    def __init__(self, also):
+        self.also = also
+        super().__init__({"address": In(5), "data": In(12), "o": Out(12), "now": Out(12)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.ram = ram = memory.Memory(shape=12, depth=32, init=[])
+        write, read = ram.write_port(), ram.read_port(domain="comb")
+        m.d.comb += [write.addr.eq(self.address), write.data.eq(self.data), write.en.eq(1), read.addr.eq(self.address)]
+        m.d.sync += self.o.eq(read.data)
+        if self.also:
+            m.d.comb += self.now.eq(~read.data)
+        return m
+
+
 def test_the_words_of_a_design_are_counted():
     words = count_words(Part())
     assert words.products == {(9, 8): 1}
@@ -55,6 +73,13 @@ def test_the_words_of_a_design_are_counted():
     assert words.bits["flip_flops"] == 17 + 18 + 18
     (ram,) = words.memories
     assert (ram.bits, ram.rows, ram.readers, ram.writers, ram.clocked) == (12, 32, 1, 1, True)
+
+
+@pytest.mark.parametrize(("also", "clocked"), [(False, True), (True, False)])
+def test_a_register_that_is_all_that_reads_a_memory_is_its_own(also, clocked):
+    words = count_words(Behind(also))
+    assert [each.clocked for each in words.memories] == [clocked]
+    assert words.bits["flip_flops"] == (0 if clocked else 12)
 
 
 def test_words_are_stored_and_read_back():

@@ -48,6 +48,10 @@ class Device:
 
 
 _NARROW = f"t:$mul r:A_WIDTH<={NARROW_FACTOR} %i r:B_WIDTH<={NARROW_FACTOR} %i"
+_BITS = ("memory_dff", "simplemap t:$dff r:WIDTH>32 %i")
+"""Registers that hold more than a product, bit by bit. Of such a one, as the second behind a product, Yosys 0.70 puts
+the product's part into the multiplier of an iCE40 and leaves it where it was, too: nothing drives it, and the product
+is lost. Registers of memories are taken first."""
 
 FAMILIES: dict[str, Family] = {
     "ecp5": Family(
@@ -64,7 +68,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "ice40": Family(
         commands=(
-            "hierarchy -top top", "proc", "flatten", "opt", "wreduce", f"booth {_NARROW}",
+            "hierarchy -top top", "proc", "flatten", "opt", "wreduce", f"booth {_NARROW}", *_BITS,
             "synth_ice40 -abc9 -dsp -top top",
         ),
         places={

@@ -59,7 +59,8 @@ def _made(name: str, target: str, seeds: Sequence[int], cache: Path, tell: Calla
     """The result of a design on a target, each step of it from ``cache`` if it was made before."""
     design = DESIGNS[name]
     component = design.make()
-    material = [to_verilog(component, "top"), target, repr(tool_versions()), repr(design.frequency), repr(design.parts)]
+    verilog = to_verilog(component, "top")
+    material = [verilog, target, repr(tool_versions()), repr(design.frequency), repr(design.parts)]
     material += [Path(targets.__file__).with_name(f"{part}.py").read_text() for part in STEPS]
 
     def keep(step: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -71,7 +72,12 @@ def _made(name: str, target: str, seeds: Sequence[int], cache: Path, tell: Calla
         return stored
 
     with tempfile.TemporaryDirectory(prefix="quietbar-synth-") as folder:
-        return _run(design, component, target, seeds, Path(folder), keep)
+        return {"verilog": digest(verilog), **_run(design, component, target, seeds, Path(folder), keep)}
+
+
+def digest(verilog: str) -> str:
+    """What tells one Verilog from another, for results."""
+    return hashlib.sha256(verilog.encode()).hexdigest()[:16]
 
 
 def _run(

