@@ -74,15 +74,13 @@ def rows_of(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def main(paths: Sequence[str]) -> None:
-    """Print the table of the results in ``paths``."""
-    print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
-    for path in paths:
-        result = json.loads(Path(path).read_text())
-        if "accuracies" in result and "blocks" in result:
-            for row in rows_of(result):
-                print("| " + " | ".join(row) + " |")
+def table_of(paths: Sequence[Path]) -> str:
+    """The table of the results in ``paths``: those of one kind of variation together, in the order of the paths."""
+    results = [json.loads(path.read_text()) for path in paths]
+    results = [result for result in results if "accuracies" in result and "blocks" in result]
+    rows = [row for result in sorted(results, key=variation_of) for row in rows_of(result)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (HEAD, ("---",) * len(HEAD), *rows))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print(table_of([Path(path) for path in sys.argv[1:]]))

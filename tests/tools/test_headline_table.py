@@ -1,0 +1,32 @@
+"""The table of all networks in the documents is what the results in ``docs/results`` say."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "docs/results").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def headline():
+    spec = importlib.util.spec_from_file_location("headline_table", ROOT / "tools/headline_table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_documented_table_is_that_of_the_results(headline):
+    assert headline.table_of(RESULTS) in (ROOT / "docs/results.md").read_text()
+
+
+def test_a_row_is_points_from_clean_over_chips(headline, tmp_path):
+    result = json.loads((ROOT / "docs/results/cifar10-resnet20-chips.json").read_text())
+    result["accuracies"] |= {"clean": [90.0], "noisy": [50.0, 60.0], "tuned, integer": [89.0, 88.0]}
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(result))
+    *_, row = headline.table_of([path]).splitlines()
+    assert row.startswith("| resnet20, cifar10 | columns, chip by chip | 90.00 | -35.00 ± 7.07 |")
+    assert "| -1.50 ± 0.71 |" in row
