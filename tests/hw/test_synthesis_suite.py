@@ -148,8 +148,8 @@ def test_the_baseline_holds_watched_designs_only():
 
 
 NOT_YET = {"engine": {"xilinx7"}}
-"""Watched, and not in the baseline: Yosys 0.70 ends without a word in it. Whoever adds a design adds its baseline, and
-this list only gets shorter."""
+"""Watched, and not in the baseline: an assertion of Yosys 0.70 fails in it. Whoever adds a design adds its
+baseline, and this list only gets shorter."""
 
 
 def test_every_watched_design_is_in_the_baseline_on_all_its_targets():
