@@ -40,7 +40,14 @@ def from_mapping(kind: type[Configuration], values: Mapping[str, Any], where: st
         else:
             has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
             require(has_default, _join(where, name), None, "given: it has no default")
-    return kind(**arguments)
+    try:
+        return kind(**arguments)
+    except ConfigurationError as error:
+        # A class that is used elsewhere too calls itself by its own name: here it is a part of something.
+        own, dot, rest = error.field.partition(".")
+        if own != where.rpartition(".")[2]:
+            raise
+        raise ConfigurationError(f"{where}{dot}{rest}", error.value, error.allowed) from None
 
 
 def to_mapping(configuration: Any) -> dict[str, Any]:
