@@ -67,7 +67,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(
         pass
 
     # Each stage is killed once while it writes: first its partial work, then its result.
-    for module, place in ((stages, "_save"), (stages.integer.Bundle, "save")):
+    for module, place in ((stages, "save_state"), (stages.integer.Bundle, "save")):
         with monkeypatch.context() as patch:
 
             def kill(*arguments: object, **options: object) -> None:
