@@ -18,6 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from quietbar.contract import BlockConfig
+from quietbar.experiment.aging import age_text
 from quietbar.models import create
 
 SHAPES = {"digits": (10, 1, 8, 8), "cifar10": (10, 3, 32, 32), "imagenet-sample": (1000, 3, 224, 224)}
@@ -37,9 +38,17 @@ def multiplications_of(network: str, data: str) -> int:
 
 def variation_of(result: dict[str, Any]) -> str:
     """What the chips of a result do, in a few words."""
-    if result["recipe"]["noise"].get("conductance"):
-        return f"{result['recipe']['noise']['conductance']} devices and columns, fresh"
+    noise = result["recipe"]["noise"]
+    if noise.get("conductance"):
+        age = f"tuned at {age_text(noise['seconds'])}" if noise.get("seconds") else "fresh"
+        return f"{noise['conductance']} devices and columns, {age}"
     return "every result, all the time" if result["variation"]["sigma"] else "columns, chip by chip"
+
+
+def network_of(recipe: dict[str, Any]) -> str:
+    """Network and data of a recipe, and how many of the test images, if not all."""
+    images = recipe["evaluation"].get("images")
+    return f"{recipe['model']['name']}, {recipe['data']['name']}" + (f", {images:,} test images" if images else "")
 
 
 def lost(values: Sequence[float] | None, clean: float) -> str:
@@ -65,7 +74,7 @@ def rows_of(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         first = not age
         columns = [accuracies.get(f"{name}{age}") for name in ("noisy", f"{kind}, float", f"{kind}, integer")]
         yield (
-            f"{recipe['model']['name']}, {recipe['data']['name']}" if first else "",
+            network_of(recipe) if first else "",
             variation_of(result) if first else f"... after {age.removeprefix(', ')}",
             f"{clean:.2f}" if first else "",
             *(lost(values, clean) for values in columns),
@@ -78,7 +87,8 @@ def table_of(paths: Sequence[Path]) -> str:
     """The table of the results in ``paths``: those of one kind of variation together, in the order of the paths."""
     results = [json.loads(path.read_text()) for path in paths]
     results = [result for result in results if "accuracies" in result and "blocks" in result]
-    rows = [row for result in sorted(results, key=variation_of) for row in rows_of(result)]
+    results.sort(key=lambda result: ("tuned at" in variation_of(result), variation_of(result)))
+    rows = [row for result in results for row in rows_of(result)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (HEAD, ("---",) * len(HEAD), *rows))
 
 

@@ -30,3 +30,12 @@ def test_a_row_is_points_from_clean_over_chips(headline, tmp_path):
     *_, row = headline.table_of([path]).splitlines()
     assert row.startswith("| resnet20, cifar10 | columns, chip by chip | 90.00 | -35.00 ± 7.07 |")
     assert "| -1.50 ± 0.71 |" in row
+
+
+def test_a_row_says_how_old_the_devices_were_and_how_many_images_were_not_all(headline):
+    result = json.loads((ROOT / "docs/results/cifar10-resnet20-aged.json").read_text())
+    assert next(headline.rows_of(result))[:2] == ("resnet20, cifar10", "pcm devices and columns, fresh")
+    result["recipe"]["noise"]["seconds"] = 2_592_000.0
+    result["recipe"]["evaluation"]["images"] = 2000
+    row = next(headline.rows_of(result))
+    assert row[:2] == ("resnet20, cifar10, 2,000 test images", "pcm devices and columns, tuned at 30 days")
