@@ -337,8 +337,13 @@ def test_a_report_may_be_had_of_what_is_finished(finished, tmp_path: Path) -> No
 
 
 def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
-    study = recipe(methods=[{"name": "SAM", "method": "sam", "grid": [0.1], "options": {"eta": -1}}])
-    with pytest.raises(QuietbarError, match=r"run SAM 0.1, seed 1: sharpness.eta = -1: must be"):
+    """Of two runs, the one whose record is damaged."""
+    study = recipe()
+    damaged = runner(tmp_path, study).validation(run_of(study, 1))
+    (damaged.folder / "result.json").unlink()
+    (training,) = tmp_path.glob("training-*")
+    (training / "network.pt").write_bytes(b"")
+    with pytest.raises(QuietbarError, match=r"run SAMSON 0.5, seed 1: .*network.pt.* is damaged"):
         Study(study, tmp_path, lambda text: None).execute()
 
 
@@ -424,8 +429,77 @@ def test_the_recipes_of_the_repository_are_valid(path: Path) -> None:
         ({"sharpness_images": 0}, "sharpness_images = 0: must be an integer from 1"),
         ({"epoch": 1}, "epoch = 1: must be absent"),
         ({"processor": "gpu"}, "processor = 'gpu': must be one of 'cpu', 'cuda', 'auto'"),
+        ({"data": {"name": "digit"}}, "data.name = 'digit': must be one of 'digits', 'cifar10'"),
+        ({"network": {"name": "resnet21"}}, "network.name = 'resnet21': must be one of 'digits'"),
+        ({"network": {"name": "vgg11", "pretrained": True}}, "network.pretrained = True: must be false: .* resnet56"),
     ],
 )
 def test_bad_recipes_are_refused_by_name(changes: dict, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("method", "grid", "options", "message"),
+    [
+        ("sam", [0.1], {"eta": -1}, "methods.row.options.eta = -1: must be a finite number of at least 0"),
+        ("sam", [0.1], {"etc": 1}, "methods.row.options.etc = 1: must be absent: sam knows base_optimizer, variant"),
+        ("sam", [0.1], {"rho": 1}, "methods.row.options.rho = 1: must be left out: the study gives it"),
+        ("sam", [0.1], {"model": "a"}, "methods.row.options.model = 'a': must be left out"),
+        ("sam", [0.1], {"clipping": 0}, "methods.row.options.clipping = 0: must be above 0"),
+        ("sam", [0.1], {"workers": "alone"}, "methods.row.options.workers = 'alone': must be 'together'"),
+        ("samson", [0.1], {"p": 3}, "methods.row.options.p = 3: must be one of 2, inf"),
+        ("samson", [0.1], {"exclude": "bn*"}, r"options.exclude = 'bn\*': must be a pattern that fits a parameter's"),
+        ("samson", [0.1], {"exclude": [1]}, r"options.exclude = \[1\]: must be a pattern or a list of patterns"),
+        ("noise", [0.1], {"seed": -1}, "methods.row.options.seed = -1: must be"),
+        ("clipping", [2.0], {"unit": "codes"}, "methods.row.options.unit = 'codes': must be one of 'std', 'absolute'"),
+        ("plain", [], {"exclude": "a"}, "methods.row.options.exclude = 'a': must be absent: plain knows"),
+    ],
+)
+def test_a_methods_options_are_checked_with_the_recipe(method, grid, options, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        recipe(methods=[{"name": "row", "method": method, "grid": grid, "options": options}])
+
+
+def test_options_fit_the_recipes_own_network() -> None:
+    """``stage4`` is a layer of the digits' network and of no other."""
+    row = {"name": "row", "method": "sam", "grid": [0.1], "options": {"exclude": "stage4.*"}}
+    assert recipe(methods=[row]).methods[0].options == row["options"]
+    with pytest.raises(ConfigurationError, match=r"options\.exclude = .stage4"):
+        recipe(methods=[row], network={"name": "resnet20"})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "methods=[{name='row', method='sam', grid=[0.1], options={p=3}}]"], "methods.row.options.p = 3"),
+        (["--jobs", "0"], "jobs = 0: must be an integer from 1"),
+        (["--folder", str(RECIPES / "digits.toml")], "must be a folder's name"),
+        (["--folder", str(RECIPES / "digits.toml" / "study")], "must be a folder's name"),
+        (["--set", "processor='cuda'"], "processor = 'cuda': must be 'cpu' or 'auto'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_data_is_loaded(words, message: str, monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("quietbar.robustness.study.load", lambda *a: pytest.fail("data was loaded"))
+    folder = [] if "--folder" in words else ["--folder", str(tmp_path)]
+    assert cli.main(["robustness", str(RECIPES / "digits.toml"), *folder, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("small", "network.name = 'small': must be a network for images of 1 x 8 x 8, which digits has"),
+        ("small-gray", None),
+    ],
+)
+def test_a_network_that_is_not_for_the_data_is_refused_before_any_run(network, message, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(Study, "_start", lambda *a: pytest.fail("a run was started"))
+    study = Study(recipe(network={"name": network}), tmp_path, lambda text: None)
+    if message is None:
+        with pytest.raises(pytest.fail.Exception, match="a run was started"):
+            study.execute()
+        return
+    with pytest.raises(ConfigurationError, match=message):
+        study.execute()

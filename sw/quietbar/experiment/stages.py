@@ -17,15 +17,16 @@ from torch import Tensor, nn
 
 from quietbar import analog, denoise, integer, placement
 from quietbar.configuration import from_mapping
-from quietbar.contract.errors import ConfigurationError, require
+from quietbar.contract.errors import require
 from quietbar.contract.seeds import derive_seed
 from quietbar.contract.sources import Kind
 from quietbar.data import Augmentation, Batches, Dataset, crop_and_flip
-from quietbar.models import accuracy, create, evaluation_mode, load_pretrained
+from quietbar.models import accuracy, create, load_pretrained
 from quietbar.noise import Chip, Conductance, Variation
 from quietbar.sharpness import SharpnessAware
 from quietbar.training import Epoch, Optimizer, cosine, cross_entropy, fit, one_cycle
 
+from .compatibility import require_compatible
 from .evaluation import accuracy_of, predict
 from .folder import RunFolder, StageResult
 from .recipe import BlocksRecipe, NoiseRecipe, Recipe, TrainingRecipe
@@ -77,7 +78,7 @@ def network_stage(run: RunFolder, recipe: Recipe, data: Dataset) -> tuple[nn.Mod
         training = recipe.model.training
         if training is None:
             model = load_pretrained(recipe.model.name)
-            _require_fit(model, recipe.model.name, data)
+            require_compatible("model.name", recipe.model.name, model, data)
         else:
             model = _train_network(recipe.model.name, training, data, folder)
             save_state(model, folder / "network.pt")
@@ -95,7 +96,7 @@ def network_stage(run: RunFolder, recipe: Recipe, data: Dataset) -> tuple[nn.Mod
 def _train_network(name: str, training: TrainingRecipe, data: Dataset, folder: Path) -> nn.Module:
     torch.manual_seed(derive_seed(training.seed, "network"))
     model = create(name, len(data.classes))
-    _require_fit(model, name, data)
+    require_compatible("model.name", name, model, data)
     batches = data.batches("train", training.batch, shuffle_seed=training.seed, augment=_augmentation(data))
     optimizer: Optimizer = torch.optim.SGD(
         model.parameters(),
@@ -118,18 +119,6 @@ def _train_network(name: str, training: TrainingRecipe, data: Dataset, folder: P
         description="network",
     )
     return model.eval()
-
-
-def _require_fit(model: nn.Module, name: str, data: Dataset) -> None:
-    """Refuse a network that does not take the data's images."""
-    images, _ = next(iter(data.batches("train", 1)))
-    try:
-        with evaluation_mode(model), torch.inference_mode():
-            model(images)
-    except (RuntimeError, ValueError) as error:
-        shape = " x ".join(map(str, images.shape[1:]))
-        allowed = f"a network for images of {shape}, which {data.name} has ({error})"
-        raise ConfigurationError("model.name", name, allowed) from error
 
 
 def _bfloat16_cross_entropy(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:

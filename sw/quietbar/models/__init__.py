@@ -13,7 +13,7 @@ from .efficientnet_lite import NAME as EFFICIENTNET_LITE
 from .efficientnet_lite import EfficientNetLite, load_efficientnet_lite
 from .mobilenet import WIDTHS as MOBILENET_WIDTHS
 from .mobilenet import MobileNetV2, mobilenetv2
-from .pretrained import load_pretrained
+from .pretrained import PRETRAINED, load_pretrained
 from .resnet import DEPTHS, BasicBlock, ResNet, resnet
 from .small import SmallNetwork, small_network
 from .vgg import VGG, VGG_DEPTHS, vgg
@@ -21,6 +21,7 @@ from .weights import WeightsError, load_weights, read_weights
 
 __all__ = [
     "NAMES",
+    "PRETRAINED",
     "VGG",
     "BasicBlock",
     "DigitsNetwork",

@@ -38,15 +38,22 @@ class Publication:
         }
     )
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The names of the files, by network."""
+        return {name.partition("-")[0]: name for name in self.sha256}
+
     def file(self, network: str) -> str:
         """The name of a network's file."""
-        files = {name.partition("-")[0]: name for name in self.sha256}
-        require_choice("pretrained", network, (efficientnet_lite.NAME, *files))
-        return files[network]
+        require_choice("pretrained", network, (efficientnet_lite.NAME, *self.files))
+        return self.files[network]
 
 
 # Y. Idelbayev, "Proper ResNet implementation for CIFAR10/CIFAR100 in PyTorch", BSD 2-clause licence.
 OFFICIAL = Publication()
+
+PRETRAINED = (efficientnet_lite.NAME, *OFFICIAL.files)
+"""The networks that :func:`load_pretrained` knows."""
 
 
 def load_pretrained(name: str, publication: Publication = OFFICIAL, folders: Sequence[Path] | None = None) -> nn.Module:

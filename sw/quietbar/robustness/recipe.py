@@ -8,11 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import nn
+
+from quietbar import data, models
 from quietbar.configuration import from_mapping
-from quietbar.contract.errors import ConfigurationError, require, require_integer, require_number
+from quietbar.contract.errors import ConfigurationError, require, require_choice, require_integer, require_number
 from quietbar.contract.seeds import check_seed
 from quietbar.experiment.recipe import HIGH, read_values, require_name
 from quietbar.noise import Conductance, presets
+from quietbar.sharpness import STRENGTHS, method
 
 from .processor import Processor
 
@@ -43,6 +48,7 @@ class StudyData:
     augment: bool = False
 
     def __post_init__(self) -> None:
+        require_choice("data.name", self.name, data.NAMES)
         check_seed(self.seed, "data.seed")
         for name in ("train", "validation", "test"):
             if getattr(self, name) is not None:
@@ -60,6 +66,11 @@ class StudyNetwork:
 
     name: str
     pretrained: bool = False
+
+    def __post_init__(self) -> None:
+        require_choice("network.name", self.name, models.NAMES)
+        allowed = f"false: published weights there are of {', '.join(models.PRETRAINED)}"
+        require(not self.pretrained or self.name in models.PRETRAINED, "network.pretrained", self.pretrained, allowed)
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,23 @@ class StudyMethod:
     def strengths(self) -> tuple[float | None, ...]:
         """The grid, or None where there is nothing to choose."""
         return self.grid or (None,)
+
+    def check_options(self, model: nn.Module) -> None:
+        """Refuse strengths and options that the method would refuse when it is to train ``model``."""
+        where = f"methods.{self.name}"
+        for option, value in self.options.items():
+            given = option in ("base_optimizer", "model", "variant", STRENGTHS.get(self.method))
+            require(not given, f"{where}.options.{option}", value, "left out: the study gives it")
+        for index, strength in enumerate(self.strengths):
+            try:
+                method(self.method, torch.optim.SGD(model.parameters()), strength, model=model, **self.options)
+            except ConfigurationError as error:
+                option = error.field.rpartition(".")[2]
+                if option == STRENGTHS.get(self.method):
+                    part = f"grid[{index}]"
+                else:  # only a method of its own calls the limit of clipping by that name
+                    part = "options." + ("clipping" if option == "limit" else option)
+                raise ConfigurationError(f"{where}.{part}", error.value, error.allowed) from None
 
 
 @dataclass(frozen=True)
@@ -228,6 +256,10 @@ class StudyRecipe:
         _require_seeds("seeds", self.seeds)
         require_integer("sharpness_images", self.sharpness_images, 1, HIGH)
         require_integer("threads", self.threads, 1, 1024)
+        with torch.device("meta"):  # names and shapes of the parameters, and no numbers
+            model = models.create(self.network.name)
+        for each in self.methods:
+            each.check_options(model)
 
 
 def read_study(path: Path | str, overrides: Iterable[str] = ()) -> StudyRecipe:

@@ -15,10 +15,13 @@ from typing import Any
 
 import torch
 
-from quietbar.contract.errors import QuietbarError, require_integer
+from quietbar.contract.errors import QuietbarError, require, require_integer
 from quietbar.data import Dataset, load
+from quietbar.experiment.compatibility import require_compatible
 from quietbar.experiment.folder import StageResult, say
+from quietbar.models import create, load_pretrained
 
+from .processor import processor
 from .recipe import StudyMethod, StudyRecipe
 from .run import Run, Runner
 
@@ -35,8 +38,15 @@ class Study:
     """The runs of a recipe, in a folder that remembers what was done."""
 
     def __init__(self, recipe: StudyRecipe, folder: Path | None = None, announce: Callable[[str], None] = say) -> None:
+        """
+        Raises:
+            ConfigurationError: the recipe's processor is not here, or a file is where the folder should be.
+        """
+        processor(recipe.processor)
         self.recipe = recipe
         self.folder = folder if folder is not None else STUDIES / recipe.name
+        nearest = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        require(nearest.is_dir(), "folder", str(self.folder), f"a folder's name: {nearest} is a file")
         self.announce = announce
 
     @cached_property
@@ -63,6 +73,7 @@ class Study:
             jobs: processes at a time.
 
         Raises:
+            ConfigurationError: before any run: the network is not one for the data's images and classes.
             QuietbarError: a run failed; what the others have finished is kept.
         """
         require_integer("jobs", jobs, 1, 1024)
@@ -128,6 +139,8 @@ class Study:
 
     def _carry_out(self, runs: Sequence[Run], stages: tuple[str, ...], jobs: int) -> None:
         left = [run for run in runs if not set(stages) <= set(self.runner.found(run))]
+        if left:
+            self._require_compatible()
         with ThreadPoolExecutor(jobs) as pool:
             done = len(runs) - len(left)
             futures = [
@@ -140,6 +153,11 @@ class Study:
                     future.result()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def _require_compatible(self) -> None:
+        network, classes = self.recipe.network, len(self.data.classes)
+        model = load_pretrained(network.name) if network.pretrained else create(network.name, classes)
+        require_compatible("network.name", network.name, model, self.data)
 
     def _start(self, run: Run, stages: tuple[str, ...], label: str) -> None:
         self.announce(label)

@@ -1,7 +1,7 @@
 """Training that ends in flat minima, where noisy weights and activations do the least harm: SAM, ASAM and SAMSON."""
 
 from . import formulas
-from .baselines import METHODS, NoiseInjection, Plain, WeightClipping, method
+from .baselines import METHODS, STRENGTHS, NoiseInjection, Plain, WeightClipping, method
 from .measure import loss_sharpness
 from .optimizer import SharpnessAware, default_rho
 from .passes import frozen_batch_norm_statistics
@@ -9,6 +9,7 @@ from .wrapper import OptimizerWrapper
 
 __all__ = [
     "METHODS",
+    "STRENGTHS",
     "NoiseInjection",
     "OptimizerWrapper",
     "Plain",

@@ -160,6 +160,9 @@ class WeightClipping(OptimizerWrapper):
 
 METHODS = ("plain", "sam", "asam", "samson", "layer", "noise", "clipping")
 
+STRENGTHS = {**dict.fromkeys(("sam", "asam", "samson", "layer"), "rho"), "noise": "sigma", "clipping": "limit"}
+"""The argument that is a method's strength; plain training has none."""
+
 
 def method(
     name: str,
@@ -195,7 +198,7 @@ def method(
         require(strength is None, "method.strength", strength, "left out: plain training has none")
         return Plain(base_optimizer, **options)
     if strength is not None:
-        options[{"noise": "sigma", "clipping": "limit"}.get(name, "rho")] = strength
+        options[STRENGTHS[name]] = strength
     if name == "noise":
         return NoiseInjection(base_optimizer, **options)
     if name == "clipping":

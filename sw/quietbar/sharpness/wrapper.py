@@ -72,7 +72,10 @@ class OptimizerWrapper(torch.optim.Optimizer):
         self.base, self.model = base_optimizer, model
         # The state of an Optimizer without a second copy of groups and state: those are the base's (see below).
         self.__setstate__({})
-        self.exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        patterns = (exclude,) if isinstance(exclude, str) else exclude
+        are_texts = isinstance(patterns, Sequence) and all(isinstance(each, str) for each in patterns)
+        require(are_texts, "sharpness.exclude", exclude, "a pattern or a list of patterns of parameters' names")
+        self.exclude = tuple(patterns)
         self.steps = self.skipped_steps = self.passes = 0
         self._skips = False
         names = self._names()
