@@ -119,6 +119,11 @@ def test_an_age_of_the_evaluation_is_one_that_the_devices_have(recipe_file: Path
         with pytest.raises(ConfigurationError) as caught:
             read_recipe(recipe_file, [wan, f"evaluation.seconds={ages}"])
         assert message in str(caught.value)
+    timeless = 'noise={sigma = 0.1, conductance = "rram_milo"}'
+    with pytest.raises(
+        ConfigurationError, match=r"seconds\[0\] = 60.0: must be absent, or .* that ages given: nothing"
+    ):
+        read_recipe(recipe_file, [timeless, "evaluation.seconds=[60]"])
 
 
 def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from quietbar.contract.drift import time_of
 from quietbar.contract.errors import ConfigurationError
 from quietbar.contract.seeds import derive_seed
 from quietbar.integer import crossbar
-from quietbar.noise import Chip, Conductance, Drift, Faults, Programming, ReadNoise, Variation, presets
+from quietbar.noise import Chip, Conductance, Drift, Faults, Programming, ReadNoise, Retention, Variation, presets
 
 DAY = 86_400.0
 Z = 4.0
@@ -446,6 +446,49 @@ def test_noise_of_activations_grows_with_time():
         assert abs(ratio - 1) < Z * math.sqrt(2 / len(x) / 6)
 
 
+CONSTANT = dataclasses.replace(presets.rram_milo, read=ReadNoise(additive=0.5))
+
+
+@pytest.mark.parametrize(
+    "chip",
+    [
+        Chip(7, Variation(sigma=0.1, gain_mismatch=0.1, offset_mismatch=0.1)),
+        Chip(7, Variation(sigma=0.1, nu=0.05)),
+        Chip(7, Variation(sigma=0.1, noise_growth=0.5)),
+        Chip(7, Variation(noise_growth=0.5)),
+        *(Chip(7, conductance=presets.conductance_by_name(name)) for name in presets.CONDUCTANCES),
+        Chip(7, conductance=CONSTANT),
+        Chip(7, conductance=dataclasses.replace(CONSTANT, read=dataclasses.replace(CONSTANT.read, redraw="time"))),
+        Chip(7, conductance=dataclasses.replace(CONSTANT, read=ReadNoise(coefficient=0.1, redraw="reading"))),
+        Chip(7, conductance=dataclasses.replace(CONSTANT, read=ReadNoise(coefficient=0.1, limit=0))),
+        Chip(7, conductance=dataclasses.replace(CONSTANT, retention=Retention((20.0,), ((0.5,),)))),
+        Chip(7, conductance=dataclasses.replace(CONSTANT, retention=Retention((20.0, 1e9), ((0.5,), (0.9,))))),
+        Chip(7, conductance=dataclasses.replace(CONSTANT, retention=Retention(shift=-0.1))),
+        Chip(7, conductance=dataclasses.replace(CONSTANT, drift=Drift.constant(0.05))),
+    ],
+    ids=lambda chip: "",
+)
+def test_what_ages_gives_other_results_later_and_what_does_not_is_told(chip):
+    """The results of one image on the same chip at two times, drift refused or not."""
+    model, x = one_layer("linear")
+    results = []
+    for seconds in (20.0, 19 * 3600.0):
+        parts = {"variation": dataclasses.replace(chip.variation, seconds=seconds)}
+        if chip.conductance is not None:
+            if chip.conductance.retention.times == (20.0,):
+                seconds = 20.0  # nothing is known later
+            parts["conductance"] = dataclasses.replace(chip.conductance, seconds=seconds)
+        noisy = analog.convert(model, dataclasses.replace(chip, **parts))
+        analog.set_calibration(noisy, {"0": analog.Calibration(std=1.0, range=4.0)})
+        results.append(noisy(x[:1]).detach())
+    assert chip.ages != torch.equal(*results)
+    if not chip.ages:
+        with pytest.raises(ConfigurationError, match=r"drift\.seconds = 20: must be of layers that age"):
+            analog.drift(analog.convert(model, chip), 20)
+    else:
+        analog.drift(analog.convert(model, chip), 20)
+
+
 # Training
 
 
@@ -532,6 +575,14 @@ def test_the_last_pattern_that_fits_a_layer_wins_part_by_part():
             "drift.seconds = '1 day': must be a finite number",
         ),
         (lambda m: analog.drift(analog.convert(m, Chip(7)), 30, include="x"), "drift.include = 'x': must be a pattern"),
+        (
+            lambda m: analog.drift(analog.convert(m, Chip(7, Variation(sigma=0.1, gain_mismatch=0.1))), 30),
+            "drift.seconds = 30: must be of layers that age: give their chip variation.nu or noise_growth, or a",
+        ),
+        (
+            lambda m: analog.drift(analog.convert(m, Chip(7), layers={"0": presets.pcm}), 30, include=["2", "4"]),
+            "drift.seconds = 30: must be of layers that age",
+        ),
         (lambda m: analog.program(analog.convert(m, Chip(7)), -1), "chip.seed = -1: must be an integer"),
         (lambda m: analog.program(m), "must be a model from quietbar.analog.convert"),
         (

@@ -85,12 +85,15 @@ def drift(model: nn.Module, seconds: float, include: Patterns = "*") -> None:
     Exact and repeatable: the state at a time is a function of chip, weights and time, whatever times came before it.
 
     Raises:
-        ConfigurationError: ``seconds`` is before a layer's first reading (``t0``), or after what is known of a device.
+        ConfigurationError: ``seconds`` is before a layer's first reading (``t0``), or after what is known of a device;
+            or nothing of the layers that fit ``include`` ages.
     """
     require_number("drift.seconds", seconds, 0.0)
     found = _layers(model)
     names = match(list(found), include, "drift.include")
     chips = {name: _chip_at(_chip(found[name]), float(seconds), name) for name in found if name in names}
+    allowed = "of layers that age: give their chip variation.nu or noise_growth, or a conductance such as presets.pcm"
+    require(any(chip.ages for chip in chips.values()), "drift.seconds", seconds, f"{allowed}; nothing here does")
     for name, chip in chips.items():
         found[name].place_on(chip)
 

@@ -168,8 +168,8 @@ class NoiseRecipe:
 
     def require_age(self, name: str, seconds: float) -> None:
         """Refuse an age ``name`` that chips of this recipe cannot have, or that would change nothing about them."""
-        ages = self.nu > 0 or self.noise_growth > 0 or self.conductance is not None
-        require(ages, name, seconds, "absent, or noise.nu, noise.noise_growth or noise.conductance given: nothing ages")
+        allowed = "absent, or noise.nu, noise.noise_growth or a noise.conductance that ages given: nothing ages"
+        require(self.chip(0).ages, name, seconds, allowed)
         try:
             replace(self, seconds=seconds).chip(0)
         except ConfigurationError as error:

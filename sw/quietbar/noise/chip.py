@@ -42,6 +42,11 @@ class Chip:
         is_known = self.conductance is None or isinstance(self.conductance, Conductance)
         require(is_known, "chip.conductance", self.conductance, allowed)
 
+    @property
+    def ages(self) -> bool:
+        """Whether anything depends on the time since programming."""
+        return self.variation.ages or (self.conductance is not None and self.conductance.ages)
+
     def static_draws(self, layer: str, kind: str, count: int, start: int = 0) -> NDArray[np.float64]:
         """Standard normal numbers ``start`` to ``start + count - 1`` of this chip's ``layer``, the same for good.
 

@@ -145,6 +145,11 @@ class ReadNoise:
         """Whether there is any."""
         return self.additive > 0 or (self.coefficient > 0 and self.limit > 0)
 
+    @property
+    def grows(self) -> bool:
+        """Whether it differs with the time since programming, in size or because it is drawn for that time."""
+        return self.is_noisy and (self.redraw == "time" or (self.coefficient > 0 and self.limit > 0))
+
 
 @dataclass(frozen=True)
 class Retention:
@@ -183,6 +188,11 @@ class Retention:
     def is_active(self) -> bool:
         """Whether anything is lost."""
         return bool(self.times) or self.shift != 0
+
+    @property
+    def grows(self) -> bool:
+        """Whether more is lost later: a spread measured once stays."""
+        return len(self.times) > 1 or self.shift != 0
 
 
 @dataclass(frozen=True)
@@ -303,6 +313,11 @@ class Conductance:
         if self.read.coefficient > 0:
             allowed = f"at least read.t_read ({self.read.t_read:g}), or there is no time for a reading"
             require(self.t0 >= self.read.t_read, "conductance.t0", self.t0, allowed)
+
+    @property
+    def ages(self) -> bool:
+        """Whether anything depends on ``seconds``."""
+        return self.drift.is_active or self.retention.grows or self.read.grows
 
     @property
     def full(self) -> float:

@@ -73,6 +73,11 @@ class Variation:
         return self.gain_mismatch > 0 or self.drift != 1
 
     @property
+    def ages(self) -> bool:
+        """Whether anything depends on ``seconds``."""
+        return self.nu > 0 or (self.noise_growth > 0 and self.sigma > 0)
+
+    @property
     def needs_reference(self) -> bool:
         """Whether any part is in units of the layer's scale."""
         return self.sigma > 0 or self.offset_mismatch > 0
