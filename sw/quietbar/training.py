@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from quietbar.contract.errors import QuietbarError, require, require_integer
+from quietbar.data.checks import require_batches
 from quietbar.files import write_atomically
 from quietbar.models.accuracy import kept_modes
 
@@ -165,6 +166,7 @@ def fit(
     )
     require_integer("training.epochs", epochs, 0, 1_000_000)
     require_integer("training.checkpoint_every", checkpoint_every, 0, 1_000_000_000)
+    require_batches("training.batches", batches, again=True)
     count = _length(batches)
     require(count > 0, "training.batches", count, "at least one batch")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

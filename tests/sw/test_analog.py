@@ -225,7 +225,7 @@ def test_an_untraceable_model_is_refused_unless_normalization_stays():
         ),
         (
             lambda m: analog.calibrate(analog.convert(m, Chip(7)), []),
-            "calibrate.batches at stage1.conv = 0: must be at least",
+            "calibrate.batches = []: must be at least one batch",
         ),
         (lambda m: analog.set_calibration(analog.convert(m, Chip(7)), {}), "complete: layer stage1.conv is missing"),
     ],

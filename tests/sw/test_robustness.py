@@ -243,7 +243,7 @@ def test_loss_sharpness_on_a_quadratic_is_known() -> None:
         found = loss_sharpness(model, [(inputs, labels)], variant, 0.3, p=math.inf)
         assert found == pytest.approx(rise, rel=1e-6)
     assert (model.weight.detach().numpy() == weight).all() and model.weight.grad is None
-    with pytest.raises(ConfigurationError, match="at least one image"):
+    with pytest.raises(ConfigurationError, match="at least one batch"):
         loss_sharpness(model, [])
 
 

@@ -312,20 +312,26 @@ class TestTheLoop:
             fit(model, [(images / 255, labels)], optimizer, 1, progress=False)
 
     def test_refuses_data_that_run_out(self) -> None:
-        def once() -> Iterator[tuple[Tensor, Tensor]]:
-            images, labels = samples()
-            yield images / 255, labels
+        images, labels = samples()
+        batches = [(images / 255, labels)]
+
+        class Once:
+            def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+                while batches:
+                    yield batches.pop()
 
         model = network()
         with pytest.raises(TrainingError, match="epoch 1 gave 0 batches instead of 1: the data changed"):
-            fit(model, once(), OPTIMIZERS["sgd"](model.parameters()), 1, progress=False)
+            fit(model, Once(), OPTIMIZERS["sgd"](model.parameters()), 1, progress=False)
+        with pytest.raises(ConfigurationError, match=r"training\.batches = 'generator': must be batches that can be"):
+            fit(model, iter(Once()), OPTIMIZERS["sgd"](model.parameters()), 1, progress=False)
 
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
             ({"epochs": -1}, r"training\.epochs = -1"),
             ({"epochs": 1.5}, r"training\.epochs = 1\.5"),
-            ({"batches": []}, r"training\.batches = 0: must be at least one batch"),
+            ({"batches": []}, r"training\.batches = \[\]: must be at least one batch"),
             ({"checkpoint_every": -2}, r"training\.checkpoint_every = -2"),
             ({"optimizer": "sgd"}, r"training\.optimizer = 'sgd': must be an optimizer instance"),
         ],

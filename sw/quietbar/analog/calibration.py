@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from quietbar.contract.errors import QuietbarError, require
+from quietbar.data.checks import require_batches
 from quietbar.models.accuracy import evaluation_mode
 
 from .arrays import multiply
@@ -35,6 +36,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any] | Tensor) -> dict[str, Ca
         QuietbarError: some input or result is not finite.
     """
     found = layers(model)
+    require_batches("calibrate.batches", batches)
     inputs = [batches] if isinstance(batches, Tensor) else batches
     is_cut = any(len(layer.arrays) > 1 or layer.interface.slice_bits is not None for layer in found.values())
     if is_cut and iter(inputs) is inputs:

@@ -110,6 +110,8 @@ class Moments:
         """Take in all elements of ``values``."""
         values = values.detach()
         count = values.numel()
+        if count == 0:
+            return
         magnitude_bins = values.abs().float().contiguous().view(torch.int32).view(-1).bitwise_right_shift_(BIN_SHIFT)
         counts = torch.bincount(magnitude_bins, minlength=1 << 15)
         self.bins = counts if self.bins is None else self.bins + counts

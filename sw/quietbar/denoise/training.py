@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from quietbar import analog
 from quietbar.contract.errors import require, require_choice, require_integer
 from quietbar.contract.seeds import derive_seed
+from quietbar.data.checks import first_inputs, require_batches
 from quietbar.models import evaluation_mode
 from quietbar.training import Epoch, fit, one_cycle
 
@@ -88,6 +89,7 @@ def train(
     """
     found = require_taps(model, "train")
     analog.layers(model)
+    require_batches("train.data", data, again=True)
     for name, value, kind in (
         ("objective", objective, Objective),
         ("levels", levels, NoiseLevels),
@@ -142,10 +144,7 @@ def train(
         parts += [] if teacher is None else [teacher.digest]
         parts += [] if precision == "float32" else [precision]
         parameters = block_parameters(model)
-        first = next(iter(data), None)
-        require(first is not None, "train.data", data, "at least one batch")
-        assert first is not None
-        set_steps(model, first[0])
+        set_steps(model, first_inputs("train.data", data))
         analog.restart(model, FIRST_IMAGE)
         history = fit(
             model,

@@ -15,6 +15,7 @@ from quietbar import analog
 from quietbar.contract.block import HIDDEN
 from quietbar.contract.errors import QuietbarError, require, require_choice
 from quietbar.contract.number import IntegerFormat
+from quietbar.data.checks import require_batches
 from quietbar.denoise import enable, taps
 from quietbar.models import evaluation_mode
 
@@ -122,6 +123,7 @@ def calibrate(model: nn.Module, calibration: Iterable[Any], clipping: Clipping) 
     """The scales of every tap's activations, by tap; arguments and errors as in :func:`quietbar.integer.export`."""
     found = taps(model)
     require(len(found) > 0, "export.model", type(model).__name__, "a model with taps: see quietbar.denoise.insert")
+    require_batches("export.calibration", calibration)
     names = [field.name for field in fields(Scales)]
     observers = {tap: {name: MagnitudeObserver(f"{tap}.{name}") for name in names} for tap in found}
     stages = {name: tap.block.folded() for name, tap in found.items()}
@@ -137,8 +139,11 @@ def calibrate(model: nn.Module, calibration: Iterable[Any], clipping: Clipping) 
     try:
         enable(model)
         with evaluation_mode(model), torch.inference_mode():
-            for batch in calibration:
-                inputs = batch if isinstance(batch, Tensor) else batch[0]
+            for number, batch in enumerate(calibration):
+                inputs = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+                is_batch = isinstance(inputs, Tensor) and inputs.dim() > 0 and len(inputs) > 0
+                allowed = "a batch of (inputs, labels) or of inputs, with at least one image"
+                require(is_batch, f"export.calibration[{number}]", type(batch).__name__, allowed)
                 model(inputs)
                 images += len(inputs)
     finally:

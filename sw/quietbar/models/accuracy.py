@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from quietbar.contract.errors import require
+from quietbar.data.checks import pairs, require_batches
 
 
 @contextlib.contextmanager
@@ -42,9 +43,10 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> floa
     Raises:
         ConfigurationError: there are no images.
     """
+    require_batches("accuracy.batches", batches)
     right, count = 0, 0
     with evaluation_mode(model), torch.inference_mode():
-        for inputs, labels in batches:
+        for inputs, labels in pairs("accuracy.batches", batches):
             right += int((model(inputs).argmax(dim=1) == labels).sum())
             count += len(labels)
     require(count > 0, "accuracy.batches", count, "at least one image")

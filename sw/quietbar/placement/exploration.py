@@ -13,6 +13,7 @@ from quietbar.contract.block import BlockConfig, Kernel, Mode
 from quietbar.contract.descriptor import stage_cycles
 from quietbar.contract.engine import REFERENCE, EngineConfig
 from quietbar.contract.errors import ConfigurationError, require, require_integer
+from quietbar.data.checks import first_inputs, require_batches
 from quietbar.denoise import measure
 
 from .candidates import find_candidates
@@ -71,14 +72,13 @@ def search(
     )
     require_integer("placement.images", images, 1, 1 << 31)
     require(len(widths) > 0 and all(width > 0 for width in widths), "placement.widths", widths, "shares above 0")
-    first = next(iter(data), None)
-    require(first is not None, "placement.data", data, "at least one batch")
-    assert first is not None
+    require_batches("placement.data", data, again=True)
+    first = first_inputs("placement.data", data)
     with analog.quiet(model):
         # Clean activations: a place is behind an activation function whatever the noise in front of it.
-        names = find_candidates(model, first[0]) if candidates is None else list(candidates)
+        names = find_candidates(model, first) if candidates is None else list(candidates)
         require(len(names) > 0, "placement.candidates", names, "at least one, or None to have them found")
-        narrow = measure(model, names, first[0], kernel=kernel, mode=mode)
+        narrow = measure(model, names, first, kernel=kernel, mode=mode)
 
     blocks = {name: _widths(config, widths) for name, config in narrow.items()}
     backbone = sum(parameter.numel() for parameter in model.parameters())

@@ -47,7 +47,7 @@ def search_greedily(
     Returns:
         The plan, and a copy of the model with the chosen blocks, trained.
     """
-    space = Space(model, data, budget, candidates, widths, kernel, mode)
+    space = Space(model, data, scoring, budget, candidates, widths, kernel, mode)
     trials = _Trials(model, data, scoring, space, kernel, mode, training)
     best = min((_descend(space, trials, per_parameter) for per_parameter in (True, False)), key=lambda each: each.loss)
     require(len(best.blocks) > 0, "placement.data", "these", "batches on which one block at least lowers the loss")

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from quietbar import analog
 from quietbar.contract.errors import require, require_choice
+from quietbar.data.checks import pairs, require_batches
 from quietbar.denoise.levels import FIRST_IMAGE, unchanged_noise
 from quietbar.denoise.observation import observed
 from quietbar.models import evaluation_mode
@@ -64,12 +65,13 @@ def measure_sensitivity(
         images: how many; all there are, if fewer.
     """
     require_choice("search.rule", rule, RULES)
+    require_batches("search.data", data)
     modules = {name: model.get_submodule(name) for name in names}
     squares = {name: 0.0 for name in modules}
     regressions = {name: _Regression() for name in modules}
     count = 0
     with unchanged_noise(model), evaluation_mode(model):
-        for inputs, labels in data:
+        for inputs, labels in pairs("search.data", data):
             position = FIRST_IMAGE + count
             with torch.no_grad(), analog.quiet(model), observed(modules) as clean:
                 model(inputs)

@@ -57,7 +57,7 @@ def search_jointly(
         The plan, whose scores are the rise of the loss where only this block is missing, and a copy of the model with
         the chosen blocks as they came out of the joint training.
     """
-    space = Space(model, data, budget, candidates, (width,), kernel, mode)
+    space = Space(model, data, scoring, budget, candidates, (width,), kernel, mode)
     denoised = insert(model, planned(space.narrowest), kernel=kernel, mode=mode, seed=training.seed)
     training(denoised, data, dropping)
     loss = Losses(denoised, scoring, training.objective)
@@ -89,7 +89,7 @@ def search_exhaustively(
     Raises:
         ConfigurationError: there are more than ``EVERY_SUBSET`` sets, whatever they cost.
     """
-    space = Space(model, data, budget, candidates, widths, kernel, mode)
+    space = Space(model, data, scoring, budget, candidates, widths, kernel, mode)
     count = math.prod(1 + len(blocks) for blocks in space.offered.values())
     allowed = f"of {EVERY_SUBSET} sets at most, not {count}"
     require(count <= EVERY_SUBSET, "placement.candidates", len(space.names), allowed)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from quietbar import analog
 from quietbar.contract.block import BlockConfig, Kernel, Mode
 from quietbar.contract.errors import require, require_integer, require_number
+from quietbar.data.checks import first_inputs, pairs, require_batches
 from quietbar.denoise import NoiseLevels, Objective, measure, taps, train
 from quietbar.denoise.levels import unchanged_noise
 from quietbar.models import evaluation_mode
@@ -69,6 +70,7 @@ class Space:
         self,
         model: nn.Module,
         data: Batches,
+        scoring: Batches,
         budget: float,
         candidates: Iterable[str] | None,
         widths: Sequence[float],
@@ -79,13 +81,13 @@ class Space:
         require(len(widths) > 0, "placement.widths", tuple(widths), "at least one")
         for width in widths:
             require_number("placement.width", width, 0.0)
-        first = next(iter(data), None)
-        require(first is not None, "placement.data", data, "at least one batch")
-        assert first is not None
+        require_batches("placement.data", data, again=True)
+        require_batches("placement.scoring", scoring, again=True)
+        first = first_inputs("placement.data", data)
         with analog.quiet(model):
-            names = find_candidates(model, first[0]) if candidates is None else list(candidates)
+            names = find_candidates(model, first) if candidates is None else list(candidates)
             require(len(names) > 0, "placement.candidates", names, "at least one, or None to have them found")
-            measured = measure(model, names, first[0], kernel=kernel, mode=mode)
+            measured = measure(model, names, first, kernel=kernel, mode=mode)
         self.offered = {name: _of_widths(block, widths) for name, block in measured.items()}
         self.narrowest = {name: blocks[0] for name, blocks in self.offered.items()}
         self.names = tuple(self.offered)
@@ -158,7 +160,7 @@ class Losses:
             with unchanged_noise(self.model), evaluation_mode(self.model), torch.no_grad():
                 analog.scale_noise(self.model, 1.0)
                 analog.restart(self.model)
-                for inputs, labels in self.scoring:
+                for inputs, labels in pairs("placement.scoring", self.scoring):
                     total += len(labels) * float(self.objective(self.model, inputs, labels))
                     count += len(labels)
         finally:

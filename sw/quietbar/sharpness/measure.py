@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from quietbar.contract.errors import require
+from quietbar.data.checks import pairs, require_batches
 from quietbar.models import evaluation_mode
 
 from .optimizer import SharpnessAware
@@ -41,13 +42,14 @@ def loss_sharpness(
     Raises:
         ConfigurationError: an argument is outside what is allowed, or there are no images.
     """
+    require_batches("sharpness.batches", batches)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     kept = [weight.grad for weight in weights]
     climber = SharpnessAware(torch.optim.SGD(weights, lr=0.0), variant, rho, eta, p)
     rise, count = 0.0, 0
     try:
         with evaluation_mode(model):
-            for inputs, labels in batches:
+            for inputs, labels in pairs("sharpness.batches", batches):
                 climber.zero_grad()
                 loss = functional.cross_entropy(model(inputs), labels)
                 loss.backward()
