@@ -215,13 +215,27 @@ class AnalogLayer(nn.Module):
         """Weight and bias with the columns' gains and offsets in them."""
         if self.is_ideal or self.chip is None:
             return self.weight, self.bias
-        weight, bias, variation = self.held_weight(), self.bias, self.chip.variation
+        return self.vary_array(self.held_weight(), self.bias, 0, None)
+
+    def vary_array(
+        self, weight: Tensor, bias: Tensor | None, array: int, conversion: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias with the gains and offsets of an array's columns in them.
+
+        Args:
+            weight: what the devices hold.
+            bias: what the columns add, if anything.
+            array: number of the array.
+            conversion: whose scale offsets refer to; see :meth:`reference_of`.
+        """
+        assert self.chip is not None
+        variation = self.chip.variation
         if variation.has_gain:
-            gain = (1 + self.factor * (self.gain[0] - 1)).to(weight.dtype)
+            gain = (1 + self.factor * (self.gain[array] - 1)).to(weight.dtype)
             weight = weight * gain.view(-1, *[1] * (weight.dim() - 1))
             bias = None if bias is None else bias * gain
         if variation.offset_mismatch > 0:
-            offset = (self.factor * self.reference * self.offset[0]).to(weight.dtype)
+            offset = (self.factor * self.reference_of(conversion) * self.offset[array]).to(weight.dtype)
             bias = offset if bias is None else bias + offset
         return weight, bias
 
@@ -285,16 +299,9 @@ class AnalogLayer(nn.Module):
 
     def add_conversions(self, input: Tensor, has_batch: bool) -> Tensor:
         """The digital sum of the results of all arrays and slices; the bias is added digitally too."""
-        assert self.chip is not None
-        variation, held, total = self.chip.variation, self.held_weight(), None
+        held, total = self.held_weight(), None
         for number, (channels, values, worth) in enumerate(self.parts(input)):
-            array = number // self.slices
-            weight, offset = held, None
-            if variation.has_gain:
-                gain = (1 + self.factor * (self.gain[array] - 1)).to(weight.dtype)
-                weight = weight * gain.view(-1, *[1] * (weight.dim() - 1))
-            if variation.offset_mismatch > 0:
-                offset = (self.factor * self.reference_of(number) * self.offset[array]).to(weight.dtype)
+            weight, offset = self.vary_array(held, None, number // self.slices, number)
             part = multiply(self, values, weight, offset, channels)
             part = self.read_out(part, values, has_batch, number, channels)
             total = part * worth if total is None else total.add(part, alpha=worth)
