@@ -62,7 +62,7 @@ DIFFERENCES = {
     "rounding constant dropped": (
         "mean",
         QUIET,
-        lambda: planted(Requantizer, "elaborate", "rounded.eq((fine + 1) >> 1)", "rounded.eq(fine >> 1)"),
+        lambda: planted(Requantizer, "elaborate", "round_off(m, fine, ", "round_off(m, fine & -2, "),
     ),
     "rounding constant of the last step dropped": (
         "mean",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +10,7 @@ from quietbar.contract import IntegerFormat, require
 from quietbar.contract.requantize import MULTIPLIER_BITS, SHIFT_HIGH
 
 from ..stream import delay
-from .requantize import FACTOR_BITS, Requantizer, choose, parts_of
+from .requantize import FACTOR_BITS, Requantizer, choose, parts_of, round_off
 from .shapes import shape_of
 
 WINDOW = 16
@@ -91,17 +91,12 @@ class PlacedRequantizer(wiring.Component):
         chosen = Signal(signed(kept + 1), reset_less=True)
         beyond = Signal(reset_less=True)
         value = Signal.like(self.value, name="clamped", reset_less=True)
-        rounded, fits = Signal(signed(kept + 1)), Signal()
-        excess = rounded[self.target.bits - self.target.signed :]
-        m.d.comb += [
-            self.value.eq(value),
-            rounded.eq((chosen + 1) >> 1),
-            fits.eq(~beyond & (~excess.any() | (excess.all() if self.target.signed else 0))),
-        ]
+        m.d.comb += self.value.eq(value)
+        result, fits = round_off(m, chosen, beyond, self.target)
         m.d.sync += [
             chosen.eq(Cat(choose(windows, number), sign)),
             beyond.eq(choose(above, number)),
-            value.eq(Mux(fits, rounded, Mux(chosen < 0, self.target.low, self.target.high))),
+            value.eq(result),
             self.saturated.eq(~fits),
         ]
         return m

@@ -33,6 +33,27 @@ def parts_of(value: Value, bits: int) -> list[Value]:
     return [value[start : start + bits] for start in range(0, len(value), bits)]
 
 
+def round_off(m: Module, value: Value, beyond: Value, target: IntegerFormat) -> tuple[Value, Value]:
+    """The last step: a signed ``value`` without its last place, rounded, in the range of ``target``.
+
+    Args:
+        m: the module.
+        value: with one place too many.
+        beyond: whether more bits would be needed for it.
+        target: format of the result.
+
+    Returns:
+        The result, and whether it is no limit of the range that the rounded value lies beyond.
+    """
+    rounded, fits = Signal(signed(len(value))), Signal()
+    excess = rounded[target.bits - target.signed :]
+    m.d.comb += [
+        rounded.eq((value + 1) >> 1),
+        fits.eq(~beyond & (~excess.any() | (excess.all() if target.signed else 0))),
+    ]
+    return Mux(fits, rounded, Mux(value < 0, target.low, target.high)), fits
+
+
 class Requantizer(wiring.Component):
     """``value = clamp((accumulator * multiplier + 2**(shift - 1)) >> shift)``, as :func:`quietbar.contract.requantize`.
 
@@ -102,14 +123,8 @@ class Requantizer(wiring.Component):
         differs = Cat((part ^ sign.replicate(len(part))).any() for part in parts_of(wide[kept:], step))
         above = [differs[number:].any() for number in range(len(windows))]
 
-        rounded, fits = Signal(signed(kept + 1)), Signal()
-        value_bits = self.target.bits - self.target.signed
-        excess = rounded[value_bits:]
-        m.d.comb += [
-            self.value.eq(value),
-            rounded.eq((fine + 1) >> 1),
-            fits.eq(~beyond & (~excess.any() | (excess.all() if self.target.signed else 0))),
-        ]
+        m.d.comb += self.value.eq(value)
+        result, fits = round_off(m, fine, beyond, self.target)
         with m.If(self.enable):
             m.d.sync += [
                 low.eq(self.accumulator[:low_bits] * self.multiplier),
@@ -122,7 +137,7 @@ class Requantizer(wiring.Component):
                 places_left.eq(places[:COARSE_STEP_BITS]),
                 fine.eq(coarse >> places_left),
                 beyond.eq(beyond_early),
-                value.eq(Mux(fits, rounded, Mux(fine < 0, self.target.low, self.target.high))),
+                value.eq(result),
                 self.saturated.eq(~fits),
             ]
         return m
