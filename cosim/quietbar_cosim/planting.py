@@ -12,6 +12,7 @@ import inspect
 import os
 import textwrap
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 from quietbar.contract.errors import require
@@ -25,7 +26,7 @@ def chosen_fault() -> int:
 
 
 @contextlib.contextmanager
-def planted(owner: type, method: str, old: str, new: str) -> Iterator[None]:
+def planted(owner: type | ModuleType, method: str, old: str, new: str) -> Iterator[None]:
     """Within the context, ``owner.method`` is compiled from its source with ``old`` replaced by ``new``.
 
     Raises:

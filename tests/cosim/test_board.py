@@ -90,7 +90,7 @@ SMALL = EngineConfig(
 @pytest.mark.parametrize(("fault", "same"), [("data", True), ("data ^ 1", False)])
 def test_a_bit_flipped_in_the_bridge_shows(fault, same):
     bundle = bundle_of({"tap": BlockConfig(2, 2, 4, 4)})
-    with planted(Bridge, "elaborate", "waiting_in.i.p.data.eq(data)", f"waiting_in.i.p.data.eq({fault})"):
+    with planted(Bridge, "_send_beats", "waiting_in.i.p.data.eq(data)", f"waiting_in.i.p.data.eq({fault})"):
         port = SimulatedPort(serial_design.__wrapped__(SMALL, 8), 8)
     frames = random_frames(BlockConfig(2, 2, 4, 4), 2, 5)
     denoised = BoardEngine(port, engine_image(bundle, SMALL)).denoise("tap", frames)

@@ -21,7 +21,7 @@ from quietbar_cosim.planting import planted
 from quietbar_cosim.replay import load, verify
 from quietbar_cosim.stalls import random_stalls
 from quietbar_cosim.vectors import Job, Scenario, jobs, scenarios
-from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.arithmetic import requantize
 from quietbar_hw.crossbar import column_sum
 from quietbar_hw.crossbar.converter import Converter as ConverterHardware
 from quietbar_hw.crossbar.folding import CrossbarFolding
@@ -42,7 +42,7 @@ BLOCK = BlockConfig(channels=8, hidden=2, height=8, width=8, mode="sampling", si
 
 FAULTS = {
     "sign": (column_sum, "difference", "pair.plus - pair.minus", "pair.plus + pair.minus"),
-    "rounding": (Requantizer, "elaborate", "+ 1) >> 1", ") >> 1"),
+    "rounding": (requantize, "round_off", "+ 1) >> 1", ") >> 1"),
     "sample": (
         ConverterHardware,
         "elaborate",

@@ -21,7 +21,7 @@ from quietbar_cosim.replay import load, verify
 from quietbar_cosim.stalls import random_stalls
 from quietbar_cosim.tile_bench import Case
 from quietbar_cosim.vectors import Job, Scenario, jobs, scenarios
-from quietbar_hw.arithmetic import Requantizer
+from quietbar_hw.arithmetic import requantize
 from quietbar_hw.crossbar import column_sum
 from quietbar_hw.crossbar.converter import Converter as ConverterHardware
 from quietbar_hw.crossbar.devices import Devices
@@ -41,7 +41,7 @@ SMALL = (
 )
 
 FAULTS = {
-    "rounding": (Requantizer, "elaborate", "+ 1) >> 1", ") >> 1"),
+    "rounding": (requantize, "round_off", "+ 1) >> 1", ") >> 1"),
     "sign": (column_sum, "difference", "pair.plus - pair.minus", "pair.plus + pair.minus"),
     "map": (Devices, "elaborate", "delay(m, faults[side], latency - 1,", "delay(m, faults[side], latency,"),
     "decay": (Devices, "_drifted", "eq(loss[:LOSS_FRACTION_BITS])", "eq(loss[:LOSS_FRACTION_BITS] + 1)"),

@@ -10,7 +10,7 @@ from quietbar.contract.engine import EngineConfig, EngineError
 from quietbar_cosim.engine_host import with_engine
 from quietbar_cosim.engines import EngineCase
 from quietbar_cosim.planting import planted
-from quietbar_hw.arithmetic import PlacedRequantizer
+from quietbar_hw.arithmetic import placed
 from quietbar_hw.engine import memory
 from quietbar_hw.engine.core import EngineCore
 from quietbar_hw.engine.framing import Framing
@@ -39,7 +39,7 @@ def compare():
 
 
 FAULTS = {
-    "rounding": (PlacedRequantizer, "elaborate", "rounded.eq((chosen + 1) >> 1)", "rounded.eq(chosen >> 1)"),
+    "rounding": (placed, "round_off", "rounded.eq((value + 1) >> 1)", "rounded.eq(value >> 1)"),
     "a multiplier out of its place": (memory, "_placed", "(-shift)[:", "(1 - shift)[:"),
     "edge above": (Spatial, "_windows", "Mux(outside[0], 0, above)", "above"),
     "a column before the pixel below it": (Spatial, "_rows", "ends_pixel & (~first_row | arrival.ends_frame)",

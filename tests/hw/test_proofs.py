@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from quietbar.contract import ConfigurationError
 from quietbar_cosim.planting import planted
-from quietbar_hw.arithmetic import PlacedRequantizer, Requantizer
+from quietbar_hw.arithmetic import PlacedRequantizer, Requantizer, requantize
 from quietbar_hw.board.bridge import Bridge
 from quietbar_hw.board.packets import PacketReceiver, PacketSender
 from quietbar_hw.conv import LineBuffer
@@ -113,10 +113,10 @@ FAULTS = {
         "streams/registers CrossbarRegisters", CrossbarRegisters, "(~whole | control.write.ready)", "1",
     ),
     "rounding down": (
-        "requantizer/24 to 8 signed", Requantizer, "rounded.eq((fine + 1) >> 1)", "rounded.eq(fine >> 1)",
+        "requantizer/24 to 8 signed", requantize, "rounded.eq((value + 1) >> 1)", "rounded.eq(value >> 1)", "round_off",
     ),
     "bits beyond that are not looked at": (
-        "requantizer/24 to 8 signed", Requantizer, "fits.eq(~beyond & (", "fits.eq((",
+        "requantizer/24 to 8 signed", requantize, "fits.eq(~beyond & (", "fits.eq((", "round_off",
     ),
     "a shift that wraps": (
         "requantizer/24 to 8 signed", Requantizer, "places_early.eq(self.shift - 1)",
@@ -139,6 +139,7 @@ FAULTS = {
     ),
     "a byte for the engine that comes with its answer": (
         "streams/board Bridge", Bridge, "waiting_out.o.ready.eq(self.o.ready & full)", "waiting_out.o.ready.eq(full)",
+        "_give_beats",
     ),
     "an escape that waits for nobody": (
         "streams/board PacketSender", PacketSender, "with m.If(self.o.ready):\n            m.d.sync += second",

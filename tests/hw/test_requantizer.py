@@ -11,6 +11,8 @@ from quietbar.contract.block import LOG_SIGMA
 from quietbar.contract.requantize import MULTIPLIER_HIGH, MULTIPLIER_LOW, SHIFT_HIGH, SHIFT_LOW, round_shift
 from quietbar_cosim.planting import planted
 from quietbar_hw.arithmetic import PlacedRequantizer, Requantizer
+from quietbar_hw.arithmetic import placed as placing
+from quietbar_hw.arithmetic import requantize as requantizing
 from quietbar_hw.arithmetic.placed import NUMBER_BITS, PLACED_BITS, WINDOW, placed
 
 FORMATS = [
@@ -132,13 +134,15 @@ def test_stands_still_while_not_enabled():
     assert requantize_in_hardware(accumulator, target, operands, pattern.__getitem__) == expected
 
 
-FAULTS = {
+LAST_STEP = {
     "bits beyond the window forgotten": ("fits.eq(~beyond &", "fits.eq("),
+    "rounding forgotten": ("rounded.eq((value + 1) >> 1)", "rounded.eq(value >> 1)"),
+    "limits exchanged": ("Mux(value < 0, target.low, target.high)", "Mux(value < 0, target.high, target.low)"),
+}
+FAULTS = {
     "only the lowest of them seen": ("differs[number:].any()", "differs[number]"),
     "a window a place off": ("[wide[shift:][:kept]", "[wide[shift and shift + 1 :][:kept]"),
-    "limits exchanged": ("Mux(fine < 0, self.target.low, self.target.high)",
-                         "Mux(fine < 0, self.target.high, self.target.low)"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -150,14 +154,10 @@ def test_a_fault_is_caught(fault):
 
 
 PLACED_FAULTS = {
-    "bits beyond the window forgotten": ("fits.eq(~beyond &", "fits.eq("),
     "the upper half of them seen": ("Cat(differs[2 * place :])", "Cat(differs[2 * place + 1 :])"),
     "a window a place off": ("* place + WINDOW - 1 :][:kept]", "* place + WINDOW - (place < 2) :][:kept]"),
-    "rounding forgotten": ("rounded.eq((chosen + 1) >> 1)", "rounded.eq(chosen >> 1)"),
     "a product left out": ('delay(m, low * upper, 1, "middle_low")', 'delay(m, low * 0, 1, "middle_low")'),
-    "limits exchanged": ("Mux(chosen < 0, self.target.low, self.target.high)",
-                         "Mux(chosen < 0, self.target.high, self.target.low)"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", PLACED_FAULTS)
@@ -166,3 +166,16 @@ def test_a_fault_with_placed_multipliers_is_caught(fault):
     operands = list(interesting_operands(accumulator, target, 100, seed=4))
     with planted(PlacedRequantizer, "elaborate", *PLACED_FAULTS[fault]):
         assert requantize_placed(accumulator, target, operands) != list(specified(operands, target))
+
+
+@pytest.mark.parametrize("fault", LAST_STEP)
+@pytest.mark.parametrize(
+    ("owner", "results"),
+    [(requantizing, requantize_in_hardware), (placing, requantize_placed)],
+    ids=["plain", "placed"],
+)
+def test_a_fault_in_the_last_step_is_caught(owner, results, fault):
+    accumulator, target = FORMATS[1]
+    operands = list(interesting_operands(accumulator, target, 100, seed=4))
+    with planted(owner, "round_off", *LAST_STEP[fault]):
+        assert results(accumulator, target, operands) != list(specified(operands, target))
