@@ -256,7 +256,7 @@ def test_catches_a_last_beat_that_moves():
 @pytest.mark.slow
 def test_catches_a_descriptor_that_needs_more_than_there_is():
     old, new = "rows - needed[name]", "rows + 1 - needed[name]"
-    with planted(DescriptorTable, "elaborate", old, new):
+    with planted(DescriptorTable, "_fits", old, new):
         assert not PROPERTIES["engine/unfit descriptors stay unknown"].prove().holds
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -111,13 +111,41 @@ class DescriptorTable(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
-        valid = Signal(config.blocks)
+        valid = Signal(self.config.blocks)
+        words, row, last_stored = self._take_words(m, valid)
+        needed, passes = self._needed_rows(m, words)
+        fits = self._fits(m, words, needed)
+
+        # A last word is stored, settles, and is judged.
+        settling, judging = Signal(), Signal()
+        m.d.sync += [settling.eq(last_stored), judging.eq(settling)]
+        m.d.comb += self.unfit.eq(judging & ~fits)
+        m.submodules.fields = ram = storage(frame_layout(self.config), self.config.blocks)
+        write, read = ram.write_port(), ram.read_port()
+        fields = {**_fields(words), "last_pass": passes - 1}
+        m.d.comb += [
+            write.addr.eq(row),
+            write.en.eq(judging & fits),
+            *(write.data[name].eq(fields[name]) for name in field_bits(self.config)),
+            read.addr.eq(self.block),
+            read.en.eq(self.lookup),
+            self.fields.eq(read.data),
+        ]
+        with m.If(judging & fits):
+            m.d.sync += valid.bit_select(row, 1).eq(1)
+        known = Signal()
+        with m.If(self.lookup):
+            m.d.sync += known.eq(valid.bit_select(self.block, 1) & (self.block < self.config.blocks))
+        m.d.comb += self.fields.valid.eq(known)
+        return m
+
+    def _take_words(self, m: Module, valid: Signal) -> tuple[list[Signal], Value, Value]:
+        """The four words that were stored last, the row that they are for, and whether the last of them comes now."""
         words = [Signal(32, name=f"word_{number}", reset_less=True) for number in range(4)]
         here = Signal()
         m.d.sync += here.eq(self.store.section == Section.DESCRIPTORS)
         storing = self.store.en & here
-        word, row = self.store.offset[:2], self.store.offset[2:][: config.id_bits]
+        word, row = self.store.offset[:2], self.store.offset[2:][: self.config.id_bits]
         with m.If(storing):
             with m.Switch(word):
                 for number in range(4):
@@ -125,18 +153,17 @@ class DescriptorTable(wiring.Component):
                         m.d.sync += words[number].eq(self.store.word)
             with m.If(word == 0):
                 m.d.sync += valid.bit_select(row, 1).eq(0)
+        return words, row, storing & (word == 3)
 
-        # What the block needs: products one cycle after the words. What rows that leaves, one cycle later: a base is
-        # compared with that, so that the verdict on the last word is one comparison away.
-        last_beat, last_group = words[0][:8], words[0][8:16]
-        flags = words[0][16:]
-        signed, sampling, depthwise = flags[0], flags[1], flags[2]
+    def _needed_rows(self, m: Module, words: list[Signal]) -> tuple[dict[str, Signal], Signal]:
+        """How many rows of each memory the block needs, and its passes: products one cycle after the words."""
+        config, fields = self.config, _fields(words)
         beats, groups = Signal(9), Signal(9)
         passes = Signal(range(256 * config.parts + 1))
         m.d.comb += [
-            beats.eq(last_beat + 1),
-            groups.eq(last_group + 1),
-            passes.eq(Mux(depthwise, 1, groups * config.parts)),
+            beats.eq(fields["last_beat"] + 1),
+            groups.eq(fields["last_group"] + 1),
+            passes.eq(Mux(fields["depthwise"], 1, groups * config.parts)),
         ]
         kept_beats, kept_groups, kept_passes = (
             Signal.like(each, name=f"kept_{each.name}", reset_less=True) for each in (beats, groups, passes)
@@ -151,64 +178,51 @@ class DescriptorTable(wiring.Component):
             window_rows.eq(kept_passes[: _bits(config.groups * config.parts)] * kept_groups[: _bits(config.groups)]),
         ]
         needed = {"matrix": matrix_rows, "window": window_rows, "hidden": kept_groups, "channel": kept_beats}
-        bases = {
-            "matrix": words[2][:16],
-            "window": words[2][16:],
-            "hidden": words[3][:16],
-            "channel": words[3][16:],
-        }
+        return needed, kept_passes
+
+    def _fits(self, m: Module, words: list[Signal], needed: dict[str, Signal]) -> Signal:
+        """Whether the engine has all that the block needs.
+
+        What is left of the rows of a memory comes one cycle after what is needed of them: a base is compared with that,
+        so that the verdict on the last word is one comparison away.
+        """
+        config, fields = self.config, _fields(words)
         within = [
-            last_beat < config.beats,
-            last_group < config.groups,
-            words[1][:16] < config.width,
-            words[1][16:] < config.height,
-            ~flags[3:].any(),
+            fields["last_beat"] < config.beats,
+            fields["last_group"] < config.groups,
+            fields["last_column"] < config.width,
+            fields["last_row"] < config.height,
+            ~words[0][19:].any(),
         ]
         if not config.noise:
-            within.append(~sampling)
+            within.append(~fields["sampling"])
         if config.kernels != "both":
-            within.append(depthwise == (config.kernels == "depthwise"))
-        for name, base in bases.items():
+            within.append(fields["depthwise"] == (config.kernels == "depthwise"))
+        for name in needed:
             rows = getattr(config, f"{name}_rows")
             left = Signal(range(-(1 << len(needed[name])), rows + 1), name=f"{name}_left", reset_less=True)
             m.d.sync += left.eq(rows - needed[name])
-            within.append(base <= left)
+            within.append(fields[name] <= left)
         fits = Signal()
         m.d.sync += fits.eq(Cat(within).all())
+        return fits
 
-        # A last word is stored, settles, and is judged.
-        last_stored = storing & (word == 3)
-        settling, judging = Signal(), Signal()
-        m.d.sync += [settling.eq(last_stored), judging.eq(settling)]
-        m.d.comb += self.unfit.eq(judging & ~fits)
-        m.submodules.fields = ram = storage(frame_layout(config), config.blocks)
-        write, read = ram.write_port(), ram.read_port()
-        fields: dict[str, object] = {
-            "last_beat": last_beat,
-            "last_group": last_group,
-            "last_pass": kept_passes - 1,
-            "last_column": words[1][:16],
-            "last_row": words[1][16:],
-            **bases,
-            "signed": signed,
-            "sampling": sampling,
-            "depthwise": depthwise,
-        }
-        m.d.comb += [
-            write.addr.eq(row),
-            write.en.eq(judging & fits),
-            *(write.data[name].eq(value) for name, value in fields.items()),
-            read.addr.eq(self.block),
-            read.en.eq(self.lookup),
-            self.fields.eq(read.data),
-        ]
-        with m.If(judging & fits):
-            m.d.sync += valid.bit_select(row, 1).eq(1)
-        known = Signal()
-        with m.If(self.lookup):
-            m.d.sync += known.eq(valid.bit_select(self.block, 1) & (self.block < config.blocks))
-        m.d.comb += self.fields.valid.eq(known)
-        return m
+
+def _fields(words: list[Signal]) -> dict[str, Value]:
+    """The fields that are in a descriptor's four words as they are: all but the number of the last pass."""
+    return {
+        "last_beat": words[0][:8],
+        "last_group": words[0][8:16],
+        "last_column": words[1][:16],
+        "last_row": words[1][16:],
+        "matrix": words[2][:16],
+        "window": words[2][16:],
+        "hidden": words[3][:16],
+        "channel": words[3][16:],
+        "signed": words[0][16],
+        "sampling": words[0][17],
+        "depthwise": words[0][18],
+    }
 
 
 UNFIT = EngineError.DESCRIPTOR_RANGE
