@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -90,30 +91,12 @@ def train(
     found = require_taps(model, "train")
     analog.layers(model)
     require_batches("train.data", data, again=True)
-    for name, value, kind in (
-        ("objective", objective, Objective),
-        ("levels", levels, NoiseLevels),
-        ("population", population, Population),
-    ):
-        require(isinstance(value, kind), f"train.{name}", value, f"a quietbar.denoise.{kind.__name__}")
     require(learning_rate > 0, "train.learning_rate", learning_rate, "a positive number")
     require_integer("train.epochs", epochs, 1, 1_000_000)
-    workers.check([tap.config for tap in found.values()], objective)
-    require(0 <= dropping < 1, "train.dropping", dropping, "a chance of at least 0 and below 1")
-    require_choice("train.precision", precision, get_args(Precision))
     generator = torch.Generator().manual_seed(derive_seed(seed, "denoise", "levels"))
+    loss = _Loss(tuple(found.values()), objective, levels, population, dropping, precision, teacher, generator)
     own = chips_of(model)
     enabled_before = {tap: tap.enabled for tap in found.values()}
-
-    def step_on(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-        if population.chips:
-            change_chip(model, population.draw(generator))
-        if dropping:
-            _drop(list(found.values()), dropping, generator)
-        analog.scale_noise(model, levels.draw(generator))
-        # Chip, level and blocks were drawn for the whole batch, by all workers alike.
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            return workers.loss_of_whole(objective, model, inputs, labels, teacher)
 
     def prepare(model: nn.Module) -> None:
         model.eval()
@@ -140,9 +123,6 @@ def train(
         workers.shared(blocks, block_parameters(model)),
     ):
         torch.manual_seed(derive_seed(seed, "denoise", "draws"))
-        parts = [identity, hashes, repr(objective), repr(levels), repr(population), dropping, learning_rate, seed]
-        parts += [] if teacher is None else [teacher.digest]
-        parts += [] if precision == "float32" else [precision]
         parameters = block_parameters(model)
         set_steps(model, first_inputs("train.data", data))
         analog.restart(model, FIRST_IMAGE)
@@ -152,13 +132,13 @@ def train(
             torch.optim.Adam(parameters, lr=learning_rate),
             epochs,
             one_cycle,
-            loss=step_on,
+            loss=loss,
             prepare=prepare,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             on_epoch=after_epoch,
             generators=(generator, analog.NoiseState(model)),
-            identity=hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+            identity=loss.identity(identity, hashes, learning_rate, seed),
             description="denoising blocks",
             progress=progress,
         )
@@ -166,6 +146,50 @@ def train(
         tap.enabled = enabled
     model.eval()
     return history
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """The loss of a batch on a chip, at a level and with blocks that are drawn for it; fields as of :func:`train`.
+
+    Raises:
+        ConfigurationError: a field is outside what is allowed.
+    """
+
+    found: tuple[Tap, ...]
+    objective: Objective
+    levels: NoiseLevels
+    population: Population
+    dropping: float
+    precision: Precision
+    teacher: Teacher | None
+    generator: torch.Generator
+
+    def __post_init__(self) -> None:
+        for name, kind in (("objective", Objective), ("levels", NoiseLevels), ("population", Population)):
+            value = getattr(self, name)
+            require(isinstance(value, kind), f"train.{name}", value, f"a quietbar.denoise.{kind.__name__}")
+        workers.check([tap.config for tap in self.found], self.objective)
+        require(0 <= self.dropping < 1, "train.dropping", self.dropping, "a chance of at least 0 and below 1")
+        require_choice("train.precision", self.precision, get_args(Precision))
+
+    def identity(self, given: str, hashes: Mapping[str, str], learning_rate: float, seed: int) -> str:
+        """A hash of what makes a training this one."""
+        drawn = repr(self.objective), repr(self.levels), repr(self.population), self.dropping
+        parts = [given, hashes, *drawn, learning_rate, seed]
+        parts += [] if self.teacher is None else [self.teacher.digest]
+        parts += [] if self.precision == "float32" else [self.precision]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        if self.population.chips:
+            change_chip(model, self.population.draw(self.generator))
+        if self.dropping:
+            _drop(self.found, self.dropping, self.generator)
+        analog.scale_noise(model, self.levels.draw(self.generator))
+        # Chip, level and blocks were drawn for the whole batch, by all workers alike.
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return workers.loss_of_whole(self.objective, model, inputs, labels, self.teacher)
 
 
 def _drop(found: Sequence[Tap], chance: float, generator: torch.Generator) -> None:
