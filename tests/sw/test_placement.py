@@ -483,6 +483,19 @@ class TestTrainedSearches:
         assert set(seen) == {(True, True), (True, False), (False, True)}
         assert all(tap.enabled for tap in found.values())
 
+    def test_a_training_that_stops_leaves_no_block_out(self, noisy):
+        quiet = denoise.insert(noisy, ["stage1", "stage2"], images().images)
+        found = denoise.taps(quiet)
+
+        def stop(*_):
+            if not all(tap.enabled for tap in found.values()):
+                raise KeyboardInterrupt
+
+        quiet.register_forward_hook(stop)
+        with pytest.raises(KeyboardInterrupt):
+            denoise.train(quiet, images(64, 4), 2, dropping=0.7, objective=denoise.Objective(1, 0, 0), progress=False)
+        assert all(tap.enabled for tap in found.values())
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [

@@ -192,15 +192,22 @@ def enable(model: nn.Module, enabled: bool = True) -> None:
 
 
 @contextlib.contextmanager
+def unchanged_taps(model: nn.Module) -> Iterator[None]:
+    """Afterwards each tap is on or off as it was, whatever happens."""
+    before = {tap: tap.enabled for tap in taps(model).values()}
+    try:
+        yield
+    finally:
+        for tap, enabled in before.items():
+            tap.enabled = enabled
+
+
+@contextlib.contextmanager
 def without_blocks(model: nn.Module) -> Iterator[nn.Module]:
     """The model with its blocks off; afterwards each one is as it was."""
-    before = {name: tap.enabled for name, tap in taps(model).items()}
-    enable(model, False)
-    try:
+    with unchanged_taps(model):
+        enable(model, False)
         yield model
-    finally:
-        for name, tap in taps(model).items():
-            tap.enabled = before[name]
 
 
 def require_taps(model: nn.Module, purpose: str) -> dict[str, Tap]:

@@ -21,7 +21,7 @@ from quietbar.training import Epoch, fit, one_cycle
 
 from . import workers
 from .freezing import block_parameters, frozen_backbone
-from .insertion import Tap, require_taps, taps, without_blocks
+from .insertion import Tap, require_taps, taps, unchanged_taps, without_blocks
 from .levels import FIRST_IMAGE, NoiseLevels, Population, change_chip, chips_of, place, unchanged_noise
 from .objective import Objective
 from .observation import observed
@@ -119,6 +119,7 @@ def train(
     with (
         frozen_backbone(model) as hashes,
         unchanged_noise(model),
+        unchanged_taps(model),
         torch.random.fork_rng(devices=[]),
         workers.shared(blocks, block_parameters(model)),
     ):
@@ -142,8 +143,6 @@ def train(
             description="denoising blocks",
             progress=progress,
         )
-    for tap, enabled in enabled_before.items():
-        tap.enabled = enabled
     model.eval()
     return history
 
