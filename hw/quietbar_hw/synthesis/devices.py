@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from quietbar.contract import require_choice
 
+from .resources import xilinx7_commands
 from .targets import NARROW_FACTOR
 
 RESOURCES = ("LUT", "FF", "DSP", "RAM")
@@ -81,7 +82,7 @@ FAMILIES: dict[str, Family] = {
         clock=24.0,
     ),
     "xilinx7": Family(
-        commands=("synth_xilinx -family xc7 -flatten -noiopad -top top",),
+        commands=xilinx7_commands("top"),
         places={
             "LUT": {
                 **{f"LUT{inputs}": 1 for inputs in range(1, 7)},

@@ -60,6 +60,16 @@ def ecp5_script(verilog: str, top: str, parts: Sequence[str] = ()) -> list[str]:
     ]
 
 
+def xilinx7_commands(top: str) -> tuple[str, ...]:
+    """Yosys' commands for Xilinx 7, after the Verilog is read; the netlist is flat.
+
+    Wires that nothing reads go before ABC comes: with those of an engine there, Yosys 0.70 gives a wire of ABC's
+    netlist a name that another one has, and ends with an assertion.
+    """
+    synthesize = f"synth_xilinx -family xc7 -flatten -noiopad -top {top} -run"
+    return f"{synthesize} :map_luts", "opt_clean -purge", f"{synthesize} map_luts:"
+
+
 def count_resources(verilog: Path, top: str) -> dict[str, int]:
     """ECP5 cells of the module ``top`` in the file ``verilog``, by the names of `COUNTED`.
 

@@ -156,4 +156,6 @@ def table(results: Results) -> Iterator[tuple[str, str, str, str]]:
             text = "" if speed is None else f"{speed}"
             if isinstance(speed, dict):
                 text = f"{speed['min']} / {speed['median']} / {speed['max']}"
+            if refused := result.get("refused"):
+                text += f", no route with seed {', '.join(map(str, refused))}"
             yield name, target, takes, text

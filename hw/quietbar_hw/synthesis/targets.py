@@ -14,8 +14,8 @@ from quietbar import toolchain
 from ..verilog import to_verilog
 from .harness import PinHarness
 from .packing import pack_registers
-from .resources import COUNTED, COUNTED_ICE40, COUNTED_XILINX, counted, ecp5_script
-from .tools import critical_path, fmax, run_nextpnr, run_yosys
+from .resources import COUNTED, COUNTED_ICE40, COUNTED_XILINX, counted, ecp5_script, xilinx7_commands
+from .tools import SynthesisError, critical_path, fmax, run_nextpnr, run_yosys
 
 ECP5_DEVICE = ("--85k", "--package", "CABGA381")
 ECP5_ROUTER = "router2"
@@ -77,8 +77,8 @@ def ecp5(
             pack_registers(netlist)
             (folder / "harness.json").write_text(json.dumps(netlist))
         options = [*ECP5_DEVICE, "--json", "harness.json", "--seed", str(seed), "--freq", f"{frequency:g}"]
-        options += ["--router", ECP5_ROUTER]
-        return run_nextpnr(toolchain.nextpnr(), [*options, "--lpf-allow-unconstrained"], folder, file)
+        options += ["--router", ECP5_ROUTER, "--lpf-allow-unconstrained"]
+        return report_or_refusal(lambda: run_nextpnr(toolchain.nextpnr(), options, folder, file))
 
     found = {"resources": keep("resources", count)}
     placed = timing({seed: keep(f"seed {seed}", partial(place, seed)) for seed in seeds})
@@ -110,7 +110,8 @@ def ice40(
         if not (folder / "harness.json").is_file():
             count()
         options = [*ICE40_DEVICE, "--json", "harness.json", "--seed", str(seed), "--freq", f"{frequency:g}"]
-        return run_nextpnr(toolchain.nextpnr_ice40(), [*options, "--pcf-allow-unconstrained"], folder, file)
+        options += ["--pcf-allow-unconstrained"]
+        return report_or_refusal(lambda: run_nextpnr(toolchain.nextpnr_ice40(), options, folder, file))
 
     resources = {"resources, harness included": keep("resources", count)}
     return {**resources, **timing({seed: keep(f"seed {seed}", partial(place, seed)) for seed in seeds})}
@@ -119,20 +120,36 @@ def ice40(
 def xilinx7(component: Any, folder: Path) -> dict[str, Any]:
     """Xilinx 7: resources alone, since there is no open placer from a package registry."""
     file = write_verilog_of(component, folder, "top")
-    script = [f"read_verilog {file}", "synth_xilinx -family xc7 -flatten -noiopad -top top"]
+    script = [f"read_verilog {file}", *xilinx7_commands("top")]
     return {"resources": counted(run_yosys(script, folder, file), COUNTED_XILINX)}
 
 
+def report_or_refusal(place: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """nextpnr's report, or why there is none: ``{"refused": ...}``. Of a design that fits, a seed may have no route."""
+    try:
+        return place()
+    except SynthesisError as error:
+        return {"refused": str(error)}
+
+
 def timing(reports: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Fmax over the seeds, the critical path of the median one, and what was used of the device."""
-    speeds = {seed: fmax(report) for seed, report in reports.items()}
-    if not speeds:
+    """Fmax over the seeds, the critical path of the median one, what was used of the device, and seeds without a route.
+
+    Raises:
+        SynthesisError: no seed has one.
+    """
+    if not reports:
         return {}
+    refused = {seed: report["refused"] for seed, report in reports.items() if "refused" in report}
+    speeds = {seed: fmax(report) for seed, report in reports.items() if seed not in refused}
+    if not speeds:
+        raise SynthesisError(next(iter(refused.values())))
     middle = statistics.median_low(speeds.values())
     median = reports[next(seed for seed, speed in speeds.items() if speed == middle)]
     used = {kind: [count["used"], count["available"]] for kind, count in median["utilization"].items() if count["used"]}
     return {
         "fmax_mhz": {"min": min(speeds.values()), "median": middle, "max": max(speeds.values()), "seeds": speeds},
+        **({"refused": refused} if refused else {}),
         "critical_path": critical_path(median),
         "used_of_device": used,
     }
