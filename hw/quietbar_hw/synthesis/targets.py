@@ -125,7 +125,7 @@ def xilinx7(component: Any, folder: Path) -> dict[str, Any]:
 
 
 def report_or_refusal(place: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """nextpnr's report, or why there is none: ``{"refused": ...}``. Of a design that fits, a seed may have no route."""
+    """Nextpnr's report, or why there is none: ``{"refused": ...}``. Of a design that fits, a seed may have no route."""
     try:
         return place()
     except SynthesisError as error:
