@@ -42,10 +42,11 @@ Hardware = Callable[[str], str]
 STREAM_PARTS = ("Fork", "Queue", "RegisterSlice", "Resize", "ResultQueue")
 BLOCKS = (
     Block("requantizer", "docs/numerics.md", "Rounding", ("requantizer",), "requantizer", ("requantizer/",)),
-    Block("line buffer", "docs/numerics.md", "Order", ("line_buffer",), "", ("windows/", "streams/conv LineBuffer")),
+    Block("line buffer", "docs/numerics.md", "Order", ("line_buffer",), "line_buffer",
+          ("windows/", "streams/conv LineBuffer")),
     Block("3x3 core", "docs/numerics.md", "The denoising block", ("core_dense", "core_depthwise"), "spatial_core",
           ("streams/conv MatrixVectorUnit",)),
-    Block("stream parts", "docs/hardware.md", "Ports", ("register_slice", "resize"), "",
+    Block("stream parts", "docs/hardware.md", "Ports", ("register_slice", "resize"), "queue",
           ("queues/", *(f"streams/{part}" for part in STREAM_PARTS))),
     Block("denoiser", "docs/hardware.md", "Configuration", ("denoiser",), "denoiser", ("streams/denoiser ",)),
     Block("Gaussian source, Box-Muller", "docs/numerics.md", "Gaussian source", ("box_muller",), "gaussian_source",

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from amaranth.hdl import unsigned
+
 from quietbar.contract import BlockConfig, CrossbarConfig, IntegerFormat
+from quietbar.contract.block import HIDDEN
 from quietbar.contract.engine import REFERENCE
 
 from ..arithmetic import Requantizer
-from ..conv import MatrixVectorUnit
+from ..conv import LineBuffer, MatrixVectorUnit
 from ..crossbar.controlled_top import AxiLiteCrossbar
 from ..crossbar.folding import CrossbarFolding
 from ..crossbar.top import AxiCrossbar
@@ -19,6 +22,7 @@ from ..engine.core import EngineCore
 from ..gaussian import GaussianSource, InverseCdfSource
 from ..registers import RegisterBank
 from ..registers.model import Field, Register, RegisterMap
+from ..stream import Queue
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,12 @@ DESIGNS: dict[str, Watched] = {
         frequency=150.0,
         goal=Goal(mhz=125, lut4_per_multiplier=38),
     ),
+    "line_buffer": Watched(
+        "windows of 3 x 3 out of frames of 32 x 32, eight channels together",
+        lambda: LineBuffer(32, 32, 8, 8, HIDDEN),
+        ("ecp5", "xilinx7"),
+    ),
+    "queue": Watched("queue of 32 elements of 32 bits", lambda: Queue(unsigned(32), 32), ("ecp5", "xilinx7")),
     "engine": Watched(
         "reference engine: all blocks of a network, Gaussian source in, without its registers",
         lambda: EngineCore(REFERENCE),
