@@ -87,7 +87,7 @@ def table_of(paths: Sequence[Path]) -> str:
     """The table of the results in ``paths``: those of one kind of variation together, in the order of the paths."""
     results = [json.loads(path.read_text()) for path in paths]
     results = [result for result in results if "accuracies" in result and "blocks" in result]
-    results.sort(key=lambda result: ("tuned at" in variation_of(result), variation_of(result)))
+    results.sort(key=lambda result: (bool(result["recipe"]["noise"].get("seconds")), variation_of(result)))
     rows = [row for result in results for row in rows_of(result)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (HEAD, ("---",) * len(HEAD), *rows))
 

@@ -3,21 +3,24 @@
 import copy
 import json
 import re
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from quietbar import toolchain
 from quietbar.cli import main
 from quietbar.contract import ConfigurationError
 from quietbar_hw.simulation import pack
 from quietbar_hw.stream import Queue, Resize
-from quietbar_hw.synthesis import SynthesisError, targets
+from quietbar_hw.synthesis import SynthesisError, targets, tools
 from quietbar_hw.synthesis.breakdown import PARTS, breakdown
 from quietbar_hw.synthesis.cells import LIBERTY_VARIABLE, liberty, memory_bits, standard_cells
 from quietbar_hw.synthesis.designs import DESIGNS
 from quietbar_hw.synthesis.harness import PinHarness
 from quietbar_hw.synthesis.suite import TARGETS, figures, regressions, run_suite, table, tool_versions
-from quietbar_hw.synthesis.tools import critical_path
+from quietbar_hw.synthesis.tools import NoRouteError, critical_path, run_nextpnr
 from quietbar_hw.verilog import ports, to_verilog
 
 BASELINE = Path(__file__).parents[2] / "hw/synth/baseline.json"
@@ -184,7 +187,7 @@ def test_a_seed_that_has_no_route_is_named_and_the_others_count(tmp_path, monkey
     def place(tool, arguments, folder, subject):
         seed = int(arguments[arguments.index("--seed") + 1])
         if seed in refused:
-            raise SynthesisError(f"no route, {seed}")
+            raise NoRouteError(f"no route, {seed}")
         return {"fmax": {"clk": {"achieved": 100.0 + seed}}, "critical_paths": [], "utilization": {}}
 
     monkeypatch.setattr(targets, "run_nextpnr", place)
@@ -196,8 +199,36 @@ def test_a_seed_that_has_no_route_is_named_and_the_others_count(tmp_path, monkey
     *_, row = table(results)
     assert row[3] == "101.0 / 101.0 / 103.0, no route with seed 2"
     refused = {4, 5}
-    with pytest.raises(SynthesisError, match="no route, 4"):
+    with pytest.raises(NoRouteError, match="no route, 4"):
         run_suite(["requantizer"], ("ecp5",), (4, 5), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "is_route"),
+    [
+        (
+            1,
+            "ERROR: Failed to route arc 0.0 of net 'clk$TRELLIS_IO_IN', from JPADDID_PIO to G_CLKI.",
+            True,
+        ),
+        (255, "ERROR: Routing design failed.", True),
+        (255, "ERROR: Unable to place cell 'product', no BELs remaining to implement cell type 'MULT18X18D'", False),
+        (-9, "", False),
+    ],
+)
+def test_only_a_missing_route_is_kept_as_a_result(tmp_path, monkeypatch, status, said, is_route):
+    ended = subprocess.CompletedProcess((), status, "", said)
+    monkeypatch.setattr(tools, "subprocess", SimpleNamespace(run=lambda *_, **__: ended))
+
+    def place():
+        return run_nextpnr(toolchain.nextpnr(), [], tmp_path, "design.v")
+
+    if is_route:
+        assert said in targets.report_or_refusal(place)["refused"]
+    else:
+        with pytest.raises(SynthesisError, match=r"refused design\.v") as raised:
+            targets.report_or_refusal(place)
+        assert not isinstance(raised.value, NoRouteError)
 
 
 def test_parts_of_the_engine_are_counted_alone():

@@ -1,6 +1,5 @@
 """The table of all networks in the documents is what the results in ``docs/results`` say."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,11 +10,8 @@ RESULTS = sorted((ROOT / "docs/results").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
-def headline():
-    spec = importlib.util.spec_from_file_location("headline_table", ROOT / "tools/headline_table.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def headline(tool):
+    return tool("headline_table")
 
 
 def test_the_documented_table_is_that_of_the_results(headline):

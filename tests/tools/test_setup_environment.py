@@ -1,6 +1,5 @@
 """Setting up takes no CUDA, does nothing twice, and leaves alone what is not its own."""
 
-import importlib.util
 import json
 import os
 import sys
@@ -13,11 +12,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def setup(monkeypatch, tmp_path):
+def setup(tool, monkeypatch, tmp_path):
     """The script as a module, at work on an empty folder instead of this checkout's ``.venv``."""
-    spec = importlib.util.spec_from_file_location("setup_environment", ROOT / "tools/setup_environment.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = tool("setup_environment")
     monkeypatch.setattr(module, "ENVIRONMENT", tmp_path / ".venv")
     monkeypatch.setattr(module, "PYTHON", Path(sys.executable))
     monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / ".quietbar-setup")

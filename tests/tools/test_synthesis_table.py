@@ -1,6 +1,5 @@
 """The table of the watched designs in the documents is what the baseline says."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,11 +10,8 @@ BASELINE = json.loads((ROOT / "hw/synth/baseline.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def synthesis():
-    spec = importlib.util.spec_from_file_location("synthesis_table", ROOT / "tools/synthesis_table.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def synthesis(tool):
+    return tool("synthesis_table")
 
 
 def test_the_documented_table_is_that_of_the_baseline(synthesis):

@@ -15,7 +15,7 @@ from ..verilog import to_verilog
 from .harness import PinHarness
 from .packing import pack_registers
 from .resources import COUNTED, COUNTED_ICE40, COUNTED_XILINX, counted, ecp5_script, xilinx7_commands
-from .tools import SynthesisError, critical_path, fmax, run_nextpnr, run_yosys
+from .tools import NoRouteError, critical_path, fmax, run_nextpnr, run_yosys
 
 ECP5_DEVICE = ("--85k", "--package", "CABGA381")
 ECP5_ROUTER = "router2"
@@ -125,10 +125,10 @@ def xilinx7(component: Any, folder: Path) -> dict[str, Any]:
 
 
 def report_or_refusal(place: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Nextpnr's report, or why there is none: ``{"refused": ...}``. Of a design that fits, a seed may have no route."""
+    """Nextpnr's report, or ``{"refused": ...}`` where a seed has no route; any other failure is no result."""
     try:
         return place()
-    except SynthesisError as error:
+    except NoRouteError as error:
         return {"refused": str(error)}
 
 
@@ -136,14 +136,14 @@ def timing(reports: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """Fmax over the seeds, the critical path of the median one, what was used of the device, and seeds without a route.
 
     Raises:
-        SynthesisError: no seed has one.
+        NoRouteError: no seed has one.
     """
     if not reports:
         return {}
     refused = {seed: report["refused"] for seed, report in reports.items() if "refused" in report}
     speeds = {seed: fmax(report) for seed, report in reports.items() if seed not in refused}
     if not speeds:
-        raise SynthesisError(next(iter(refused.values())))
+        raise NoRouteError(next(iter(refused.values())))
     middle = statistics.median_low(speeds.values())
     median = reports[next(seed for seed, speed in speeds.items() if speed == middle)]
     used = {kind: [count["used"], count["available"]] for kind, count in median["utilization"].items() if count["used"]}

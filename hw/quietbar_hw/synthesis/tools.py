@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,10 +16,16 @@ from quietbar.contract import QuietbarError
 
 DEEP_STACK = Path(__file__).with_name("deep_stack.py")
 """Runs the Yosys of the wheel."""
+NO_ROUTE = "Failed to route|Routing design failed"
+"""What nextpnr says where it has no way for a net."""
 
 
 class SynthesisError(QuietbarError):
     """A tool refused the design; the message ends with its last lines."""
+
+
+class NoRouteError(SynthesisError):
+    """nextpnr placed the design, and found no way for a net of it; another seed may have one."""
 
 
 def run_yosys(script: Sequence[str], folder: Path, subject: str) -> dict[str, int]:
@@ -54,14 +61,17 @@ def run_nextpnr(tool: toolchain.Tool, arguments: Sequence[str], folder: Path, su
 
     Raises:
         MissingToolError: this nextpnr is not there.
-        SynthesisError: the design does not fit, or could not be routed.
+        NoRouteError: the design could not be routed.
+        SynthesisError: it does not fit, or nextpnr did not come to an end.
     """
     command = [str(tool.require()), *arguments, "--report", "report.json", "--timing-allow-fail", "--quiet"]
     done = subprocess.run(command, cwd=folder, env=toolchain.environment(), capture_output=True, text=True)
     report = folder / "report.json"
     if done.returncode or not report.exists():
         errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR")]
-        raise SynthesisError(f"{tool.name} refused {subject}: {'; '.join(errors) or done.stderr[-500:]}")
+        has_no_route = any(re.search(NO_ROUTE, line) for line in errors)
+        kind = NoRouteError if has_no_route else SynthesisError
+        raise kind(f"{tool.name} refused {subject}: {'; '.join(errors) or done.stderr[-500:]}")
     found: dict[str, Any] = json.loads(report.read_text())
     report.unlink()
     return found
