@@ -192,6 +192,20 @@ def test_commands_work_on_a_recipe(finished: SoftwareLine, capsys: pytest.Captur
         assert expected in capsys.readouterr().out
 
 
+def test_denoise_shows_accuracy_level_by_level_on_request(
+    finished: SoftwareLine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--folder", str(finished.run.root), "--sweep"]
+    options += [word for override in [*QUICK, "noise.sweep=[0.0, 1.0]"] for word in ("--set", override)]
+    assert cli.main(["denoise", "recipes/digits.toml", *options]) == 0
+    header, _, quiet, noisy = capsys.readouterr().out.splitlines()[-4:]
+    assert header.split() == ["noise", "level", "validation,", "without", "blocks", "with", "blocks"]
+    clean = finished.network_result.values["validation accuracy"]
+    assert quiet.split()[:2] == ["0", f"{clean:.2f}"]
+    assert noisy.split()[0] == "1"
+    assert float(noisy.split()[1]) < clean
+
+
 def test_a_network_for_other_images_is_refused_before_it_is_trained(tmp_path: Path) -> None:
     recipe = read_recipe("recipes/digits.toml", [*QUICK, "model.name=small"])
     with pytest.raises(ConfigurationError, match=r"model\.name = 'small': must be a network for images of 1 x 8 x 8"):

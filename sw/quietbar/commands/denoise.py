@@ -6,14 +6,26 @@ import argparse
 
 from .recipes import add_recipe_arguments, software_line
 
-add_arguments = add_recipe_arguments
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_recipe_arguments(parser)
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="measure validation accuracy at the recipe's noise levels (noise.sweep), too, without and with the blocks",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the stages up to the trained blocks."""
-    result = software_line(arguments).blocks_result
-    for number, epoch in enumerate(result.values["epochs"], start=1):
+    line = software_line(arguments)
+    for number, epoch in enumerate(line.blocks_result.values["epochs"], start=1):
         print(
             f"epoch {number}: loss {epoch['loss']:.4f}, {epoch['validation accuracy']:.2f} % on noisy validation images"
         )
+    if arguments.sweep:
+        from quietbar.experiment.results import sweep_table
+
+        print(f"\n{sweep_table(line.sweep)}")
     return 0

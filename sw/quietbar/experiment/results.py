@@ -195,6 +195,19 @@ def accuracy_table(columns: Sequence[Column]) -> str:
     return text_table(["", "accuracy %", "points from clean"], rows)
 
 
+def sweep_table(points: Sequence[SweepPoint]) -> str:
+    """Validation accuracy at each noise level, without and with blocks: mean and deviation over the chips."""
+    rows = [
+        [
+            f"{point.sigma:.3f}" if point.factor is None else f"{point.factor:g}",
+            Column("", point.noisy).text(),
+            Column("", point.denoised).text(),
+        ]
+        for point in points
+    ]
+    return text_table(["noise level", "validation, without blocks", "with blocks"], rows)
+
+
 def summary(results: Results) -> str:
     """The table that a run ends in."""
     lines = [
