@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from quietbar.contract.errors import QuietbarError, require, require_integer
-from quietbar.data.checks import require_batches
+from quietbar.data.checks import pairs, require_batches
 from quietbar.files import write_atomically
 from quietbar.models.accuracy import kept_modes
 
@@ -156,7 +156,7 @@ def fit(
         progress: whether to show a bar.
 
     Raises:
-        ConfigurationError: an argument is outside what is allowed, or there are no batches.
+        ConfigurationError: an argument is outside what is allowed, there are no batches, or one is none.
         TrainingError: the loss or a weight is not finite (the message names epoch and batch), or the checkpoint is
             damaged or of another training.
     """
@@ -190,7 +190,7 @@ def fit(
         silent = None if progress else True
         name = f"{description} {epoch + 1}/{epochs}"
         with tqdm(rest, name, total=count, initial=state.batch, disable=silent, leave=False) as bar:
-            for inputs, labels in bar:
+            for inputs, labels in pairs("training.batches", bar, state.batch):
                 _set_rates(optimizer, rates, schedule((epoch * count + state.batch) / (epochs * count)))
                 state.batch += 1
                 value = _step(model, optimizer, loss, inputs, labels, f"epoch {epoch + 1}, batch {state.batch}")

@@ -94,8 +94,12 @@ def test_a_generator_without_batches_is_refused(which, noisy, denoised) -> None:
     assert raised.value.field.startswith(name) and "at least one image" in raised.value.allowed
 
 
-@pytest.mark.parametrize("which", ["train", "search", "jointly", "sensitivity", "accuracy", "sharpness"])
-@pytest.mark.parametrize("batch", [None, INPUTS, (INPUTS,), (INPUTS[:0], LABELS[:0])], ids=["none", "x", "1", "empty"])
+@pytest.mark.parametrize("which", ["train", "search", "jointly", "sensitivity", "accuracy", "sharpness", "fit"])
+@pytest.mark.parametrize(
+    "batch",
+    [None, INPUTS, (INPUTS,), (INPUTS[:0], LABELS[:0]), (INPUTS, LABELS[0]), (INPUTS, LABELS[:3])],
+    ids=["none", "x", "1", "empty", "one label", "few labels"],
+)
 def test_a_batch_that_is_none_is_refused_by_its_number(which, batch, noisy, denoised) -> None:
     name, call = CALLS[which]
     with pytest.raises(ConfigurationError) as raised:
@@ -104,16 +108,11 @@ def test_a_batch_that_is_none_is_refused_by_its_number(which, batch, noisy, deno
 
 
 @pytest.mark.parametrize("batch", [None, (), (INPUTS[:0], LABELS[:0])], ids=["none", "nothing", "empty"])
-def test_a_calibration_batch_that_is_none_is_refused_by_its_number(batch, denoised) -> None:
+def test_a_calibration_batch_that_is_none_is_refused_by_its_number(batch, noisy, denoised) -> None:
+    with pytest.raises(ConfigurationError, match=r"calibrate\.batches\[1\] = .*: must be a batch of"):
+        analog.calibrate(noisy, [*GOOD, batch])
     with pytest.raises(ConfigurationError, match=r"export\.calibration\[1\] = .*: must be a batch of"):
         integer.export(denoised, [*GOOD, batch])
-
-
-def test_batches_without_images_calibrate_nothing(noisy) -> None:
-    with pytest.raises(ConfigurationError, match=r"calibrate\.batches at stage1\.conv = 0: must be at least one image"):
-        analog.calibrate(noisy, [(INPUTS[:0], LABELS[:0])])
-    before = analog.calibrate(noisy, GOOD)
-    assert analog.calibrate(noisy, [INPUTS[:0], *GOOD]) == before, "nor do they disturb what others give"
 
 
 def test_an_iterator_is_refused_only_where_it_is_gone_through_again() -> None:

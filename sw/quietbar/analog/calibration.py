@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from quietbar.contract.errors import QuietbarError, require
-from quietbar.data.checks import require_batches
+from quietbar.data.checks import inputs_of, require_batches
 from quietbar.models.accuracy import evaluation_mode
 
 from .arrays import multiply
@@ -32,7 +32,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any] | Tensor) -> dict[str, Ca
         What each layer now refers to, by name; :func:`set_calibration` puts it into another copy of the model.
 
     Raises:
-        ConfigurationError: no batch reaches some layer.
+        ConfigurationError: a batch is none, or no batch reaches some layer.
         QuietbarError: some input or result is not finite.
     """
     found = layers(model)
@@ -97,8 +97,8 @@ def _run(model: nn.Module, inputs: Iterable[Any], record: Callable[[AnalogLayer,
     hooks = [layer.register_forward_hook(hook) for layer in layers(model).values()]
     try:
         with quiet(model), evaluation_mode(model), torch.no_grad():
-            for batch in inputs:
-                model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            for batch in inputs_of("calibrate.batches", inputs):
+                model(batch)
     finally:
         for handle in hooks:
             handle.remove()

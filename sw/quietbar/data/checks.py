@@ -27,15 +27,33 @@ def require_batches(field: str, batches: Any, *, again: bool = False) -> None:
     require(not (again and isinstance(batches, Iterator)), field, kind.__name__, allowed)
 
 
-def pairs(field: str, batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
-    """The (inputs, labels) of each batch; a batch that is none is refused by its number, one without images too."""
-    for number, batch in enumerate(batches):
+def pairs(field: str, batches: Iterable[Any], start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    """The (inputs, labels) of each batch; a batch that is none is refused by its number, one without images too.
+
+    Args:
+        field: the argument's name, for the message.
+        batches: what the user gave.
+        start: number of the first of them.
+    """
+    for number, batch in enumerate(batches, start):
         name = f"{field}[{number}]"
-        is_pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(e, Tensor) for e in batch)
+        is_pair = isinstance(batch, (tuple, list)) and len(batch) == 2
+        is_pair = is_pair and all(isinstance(element, Tensor) and element.dim() > 0 for element in batch)
         require(is_pair, name, type(batch).__name__, "a batch of (inputs, labels), two tensors")
         inputs, labels = batch
         require(len(inputs) > 0, name, tuple(inputs.shape), "a batch of at least one image")
+        require(len(labels) == len(inputs), name, (len(inputs), len(labels)), "a batch of as many labels as images")
         yield inputs, labels
+
+
+def inputs_of(field: str, batches: Iterable[Any]) -> Iterator[Tensor]:
+    """The inputs of each batch, of (inputs, labels) or of inputs alone; what is none is refused by its number."""
+    for number, batch in enumerate(batches):
+        inputs = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+        is_batch = isinstance(inputs, Tensor) and inputs.dim() > 0 and len(inputs) > 0
+        allowed = "a batch of (inputs, labels) or of inputs, with at least one image"
+        require(is_batch, f"{field}[{number}]", type(batch).__name__, allowed)
+        yield inputs
 
 
 def first_inputs(field: str, batches: Iterable[Any]) -> Tensor:

@@ -15,7 +15,7 @@ from quietbar import analog
 from quietbar.contract.block import HIDDEN
 from quietbar.contract.errors import QuietbarError, require, require_choice
 from quietbar.contract.number import IntegerFormat
-from quietbar.data.checks import require_batches
+from quietbar.data.checks import inputs_of, require_batches
 from quietbar.denoise import enable, taps
 from quietbar.models import evaluation_mode
 
@@ -139,11 +139,7 @@ def calibrate(model: nn.Module, calibration: Iterable[Any], clipping: Clipping) 
     try:
         enable(model)
         with evaluation_mode(model), torch.inference_mode():
-            for number, batch in enumerate(calibration):
-                inputs = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-                is_batch = isinstance(inputs, Tensor) and inputs.dim() > 0 and len(inputs) > 0
-                allowed = "a batch of (inputs, labels) or of inputs, with at least one image"
-                require(is_batch, f"export.calibration[{number}]", type(batch).__name__, allowed)
+            for inputs in inputs_of("export.calibration", calibration):
                 model(inputs)
                 images += len(inputs)
     finally:
