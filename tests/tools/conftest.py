@@ -1,6 +1,7 @@
 """The scripts of ``tools/`` as modules: they are no package."""
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ def tool() -> Callable[[str], ModuleType]:
         spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where dataclasses look their module up
         spec.loader.exec_module(module)
         return module
 

@@ -1,4 +1,4 @@
-"""The table of all networks in the documents is what the results in ``docs/results`` say."""
+"""The table and the picture of all networks in the documents are what the results in ``docs/results`` say."""
 
 import json
 from pathlib import Path
@@ -35,3 +35,24 @@ def test_a_row_says_how_old_the_devices_were_and_how_many_images_were_not_all(he
     result["recipe"]["evaluation"]["images"] = 2000
     row = next(headline.rows_of(result))
     assert row[:2] == ("resnet20, cifar10, 2,000 test images", "pcm devices and columns, tuned at 30 days")
+
+
+def test_the_picture_is_that_of_the_results(tool):
+    picture = tool("plot_headline")
+    entries = picture.entries_of(RESULTS)
+    drawn = (ROOT / "docs/results/headline.svg").read_text()
+    again = "python tools/plot_headline.py docs/results/*.json"
+    assert picture.description(entries) in drawn, f"figures have changed since it was drawn: {again}"
+
+
+def test_a_picture_is_written_and_shows_points_from_clean_of_every_chip(tool, tmp_path):
+    picture = tool("plot_headline")
+    result = json.loads((ROOT / "docs/results/cifar10-resnet20-aged.json").read_text())
+    entry = picture.entry_of(result)
+    assert entry.variation == "devices" and entry.ages == ("fresh", "1 hour", "1 day", "30 days")
+    clean = result["accuracies"]["clean"][0]
+    assert entry.blocks[3] == tuple(v - clean for v in result["accuracies"]["tuned, integer, 30 days"])
+    picture.write([entry], tmp_path / "picture.svg")
+    assert picture.description([entry]) in (tmp_path / "picture.svg").read_text()
+    result["accuracies"]["noisy"][0] += 0.01
+    assert picture.description([picture.entry_of(result)]) != picture.description([entry])
