@@ -10,6 +10,7 @@ import time
 import pytest
 
 from quietbar.cli import main
+from quietbar.commands.sweep import split_values
 from quietbar.contract.errors import ConfigurationError
 from quietbar.experiment.folder import RESULT, RunFolder
 from quietbar.experiment.line import SoftwareLine
@@ -35,6 +36,14 @@ def test_points_are_all_combinations_and_checked_at_once():
         points([RECIPE], {"blocks.nonsense": ["1"]})
     with pytest.raises(ConfigurationError, match=r"sweep\.points"):
         points([RECIPE, RECIPE], {})
+
+
+def test_values_of_a_sweep_may_be_lists():
+    assert split_values("0,1") == ["0", "1"]
+    values = split_values("[0.7, 1.2, 0.0],[0.0, 1.25, 0.1]")
+    found = points([RECIPE], {"blocks.factors": values}, QUICK)
+    assert [point.recipe.blocks.factors for point in found] == [(0.7, 1.2, 0.0), (0.0, 1.25, 0.1)]
+    assert split_values("{ a = 1, b = 2 },3") == ["{ a = 1, b = 2 }", "3"]
 
 
 def test_mistakes_at_the_command_line_are_told_in_one_line(capsys):

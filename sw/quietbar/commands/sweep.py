@@ -28,6 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/sweep"), help="of all results (%(default)s)")
 
 
+def split_values(text: str) -> list[str]:
+    """Values apart by commas; those within brackets or braces belong to a value."""
+    values, depth = [""], 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and depth == 0:
+            values.append("")
+        else:
+            values[-1] += character
+    return values
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """Run what is not done yet and print a table."""
     from quietbar.contract.errors import QuietbarError, require, require_integer
@@ -40,7 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
     for each in arguments.over:
         key, equals, values = each.partition("=")
         require(bool(equals and key and values) and key not in over, "--over", each, "KEY=V,V,..., each key once")
-        over[key] = values.split(",")
+        over[key] = split_values(values)
     wanted = points(arguments.recipes, over, arguments.overrides)
     try:
         import distributed
