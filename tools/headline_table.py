@@ -41,7 +41,8 @@ def variation_of(result: dict[str, Any]) -> str:
     noise = result["recipe"]["noise"]
     if noise.get("conductance"):
         age = f"tuned at {age_text(noise['seconds'])}" if noise.get("seconds") else "fresh"
-        return f"{noise['conductance']} devices and columns, {age}"
+        columns = " and columns" if noise["gain_mismatch"] or noise["offset_mismatch"] else ""
+        return f"{noise['conductance']} devices{columns}, {age}"
     return "every result, all the time" if result["variation"]["sigma"] else "columns, chip by chip"
 
 

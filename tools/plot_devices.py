@@ -97,7 +97,8 @@ def main(folder: Path) -> None:
     """Write all plots into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     settings: Any = {"svg.hashsalt": "quietbar", "svg.fonttype": "none", "font.size": 9}
-    for name in ("activation", *(name for name in presets.CONDUCTANCES if name != "exact")):
+    # What is exact has nothing to plot, and the devices of "pcm_columns" are those of "pcm".
+    for name in ("activation", *(name for name in presets.CONDUCTANCES if name not in ("exact", "pcm_columns"))):
         with matplotlib.rc_context(settings):
             figure = Figure(figsize=(8, 3.2), layout="constrained")
             if name == "activation":

@@ -197,7 +197,9 @@ def test_presets_go_by_name_and_through_toml(name):
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(ConfigurationError, match="preset = 'flash': must be one of 'exact', 'pcm', 'rram_milo'"):
+    with pytest.raises(
+        ConfigurationError, match="preset = 'flash': must be one of 'exact', 'pcm', 'pcm_columns', 'rram_milo'"
+    ):
         presets.conductance_by_name("flash")
     with pytest.raises(ConfigurationError, match=r"presets.sigma = -1: must be a number from 0 to 100"):
         presets.of_largest_weight(-1)

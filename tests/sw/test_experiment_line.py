@@ -219,6 +219,13 @@ def test_more_training_images_than_there_are_are_refused_by_the_recipe_s_name(fi
         _ = SoftwareLine(recipe, finished.run.root).plan
 
 
+def test_a_drop_that_no_level_comes_to_is_refused(finished: SoftwareLine) -> None:
+    columns = ["noise.sigma=0.0", "noise.gain_mismatch=1e-4", "noise.drop=31.7"]
+    recipe = read_recipe("recipes/digits.toml", [*QUICK, *columns])
+    with pytest.raises(ConfigurationError, match=r"noise\.drop = 31\.7: must be within 10 points of what some level"):
+        _ = SoftwareLine(recipe, finished.run.root).noisy
+
+
 def test_a_budget_too_small_for_any_block_is_refused(
     finished: SoftwareLine, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,9 @@ LEVEL_STEPS = 9
 LEVEL_HIGH = 2.0
 """The noise level, sigma or a factor of the variation, is found between 0 and 2 by halving nine times: to 0.004."""
 
+LEVEL_TOLERANCE = 10
+"""Points by which the drop at that level may miss the one asked for; by more where the devices alone cost more."""
+
 CHECKPOINT_BATCHES = 100
 """Batches of block training between two checkpoints: what an interruption may cost."""
 
@@ -173,6 +176,12 @@ def _find_level(model: nn.Module, noise: NoiseRecipe, validation: Batches) -> di
         tried.append({"level": middle, "drop": drop})
         low, high = (middle, high) if drop < wanted else (low, middle)
     nearest = min(tried, key=lambda point: abs(point["drop"] - wanted))
+    least, most = (choose(tried, key=lambda point: point["level"]) for choose in (min, max))
+    allowed = (
+        f"within {LEVEL_TOLERANCE} points of what some level costs: {least['level']:.3g} of columns and temporal noise "
+        f"costs {least['drop']:.1f}, {most['level']:.3g} costs {most['drop']:.1f}, of {clean:.1f} % without noise"
+    )
+    require(abs(nearest["drop"] - wanted) <= LEVEL_TOLERANCE, "noise.drop", wanted, allowed)
     return {"clean": clean, "tried": tried, **nearest}
 
 

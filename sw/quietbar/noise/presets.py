@@ -8,6 +8,7 @@ source; ``docs/devices`` has their formulas and plots.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from quietbar.contract import phase_change
 from quietbar.contract.errors import require_choice, require_number
@@ -52,6 +53,10 @@ pcm = Conductance(
 )
 """Phase-change memory: Joshi et al., Nature Communications 11, 2473 (2020); drift and 1/f noise Nandakumar et al.,
 ICECS 2019, coefficients as in aihwkit's PCMLikeNoiseModel."""
+
+pcm_columns = replace(pcm, scale="column", compensation="column")
+"""As :data:`pcm`, with full scale for the largest weight of each column instead of the layer's, and drift compensated
+column by column. Networks of depthwise layers, whose columns differ by orders of magnitude, need the first."""
 
 rram_milo = Conductance(
     g_max=225.0,
@@ -106,7 +111,7 @@ generic = Conductance(mapping="signed", g_max=100.0, reference=100.0, programmin
 """Noise of 5 % of the layer's largest weight on every weight: the generic model of G. Mordido et al., "SAMSON", arXiv
 2211.11561; :func:`of_largest_weight` has it for other shares."""
 
-CONDUCTANCES = ("exact", "pcm", "rram_milo", "rram_wan", "rram_cmo", "generic")
+CONDUCTANCES = ("exact", "pcm", "pcm_columns", "rram_milo", "rram_wan", "rram_cmo", "generic")
 
 
 def of_largest_weight(sigma: float) -> Conductance:
