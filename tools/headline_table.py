@@ -10,7 +10,7 @@ import functools
 import json
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,16 @@ def lost(values: Sequence[float] | None, clean: float) -> str:
     return f"{statistics.fmean(values) - clean:.2f} ± {deviation:.2f}"
 
 
+def kind_of(accuracies: Mapping[str, Any]) -> str:
+    """Which blocks a result is about: those tuned to each chip, where there are some."""
+    return "tuned" if any(column.startswith("tuned") for column in accuracies) else "denoised"
+
+
 def rows_of(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """A row for the fresh chips, and one for each age."""
     recipe, accuracies = result["recipe"], result["accuracies"]
     clean = statistics.fmean(accuracies["clean"])
-    kind = "tuned" if any(column.startswith("tuned") for column in accuracies) else "denoised"
+    kind = kind_of(accuracies)
     blocks = [BlockConfig.from_dict(tap["config"]) for tap in result["blocks"]["taps"] if tap["selected"]]
     parameters = sum(block.parameters for block in blocks) / result["blocks"]["backbone"]
     share = sum(block.multiplications for block in blocks) / multiplications_of(
@@ -93,5 +98,24 @@ def table_of(paths: Sequence[Path]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (HEAD, ("---",) * len(HEAD), *rows))
 
 
+def averages_of(paths: Sequence[Path], data: str = "cifar10") -> dict[str, tuple[float, float, float]]:
+    """For each kind of variation points from clean, mean over networks: noisy, blocks in float, in integers."""
+    rows: dict[str, list[tuple[float, ...]]] = {}
+    for result in map(json.loads, (path.read_text() for path in paths)):
+        if "accuracies" not in result or "blocks" not in result or result["recipe"]["data"]["name"] != data:
+            continue
+        accuracies, variation = result["accuracies"], variation_of(result)
+        kind = kind_of(accuracies)
+        clean = statistics.fmean(accuracies["clean"])
+        columns = ("noisy", f"{kind}, float", f"{kind}, integer")
+        rows.setdefault(variation, []).append(tuple(statistics.fmean(accuracies[name]) - clean for name in columns))
+    means = {variation: tuple(map(statistics.fmean, zip(*found, strict=True))) for variation, found in rows.items()}
+    return {variation: (noisy, floating, integer) for variation, (noisy, floating, integer) in means.items()}
+
+
 if __name__ == "__main__":
-    print(table_of([Path(path) for path in sys.argv[1:]]))
+    results = [Path(path) for path in sys.argv[1:]]
+    print(table_of(results))
+    for variation, means in averages_of(results).items():
+        print(f"\ncifar10, {variation}, mean over networks: " + " | ".join(f"{mean:.2f}" for mean in means), end="")
+    print()

@@ -1,6 +1,7 @@
 """The table and the picture of all networks in the documents are what the results in ``docs/results`` say."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ def headline(tool):
 
 def test_the_documented_table_is_that_of_the_results(headline):
     assert headline.table_of(RESULTS) in (ROOT / "docs/results.md").read_text()
+
+
+def test_the_documented_averages_are_those_of_the_networks(headline):
+    averages = headline.averages_of(RESULTS)
+    readme, results = ((ROOT / name).read_text() for name in ("README.md", "docs/results.md"))
+    for variation in ("columns, chip by chip", "every result, all the time"):
+        noisy, floating, integer = (f"{mean:.2f}" for mean in averages[variation])
+        assert re.search(rf"\| {noisy} \| {floating} \| (\*\*)?{integer}(\*\*)? \|", readme), variation
+        assert re.search(rf"{noisy[1:]} points becomes? {integer[1:]}", results), variation
 
 
 def test_a_row_is_points_from_clean_over_chips(headline, tmp_path):
