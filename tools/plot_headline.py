@@ -111,7 +111,7 @@ def write(entries: Sequence[Entry], target: Path) -> None:
         draw_networks(columns, [e for e in entries if e.variation == "columns"], "each chip's columns")
         draw_networks(temporal, [e for e in entries if e.variation == "temporal"], "every result, all the time")
         temporal.tick_params(labelleft=False)
-        draw_ages(devices, [e for e in entries if e.variation == "devices"], "devices that age, and columns")
+        draw_ages(devices, [e for e in entries if e.variation == "devices"], "devices that age")
         columns.plot([], [], "o", color=WITHOUT, label="without blocks")
         columns.plot([], [], "o", color=WITH, label="with blocks, in the hardware's integers")
         figure.legend(*columns.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
