@@ -97,14 +97,14 @@ def draw_ages(axes: Any, entries: Sequence[Entry], title: str) -> None:
         axes.plot([], [], color="black", marker=marker, fillstyle="none", ls="", label=entry.network)
     axes.axhline(0, color="black", lw=0.8)
     axes.set(title=title, ylabel="points from clean")
-    axes.legend(fontsize=7, ncols=2, loc="center left")
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
 def write(entries: Sequence[Entry], target: Path) -> None:
     """Draw the picture."""
     settings: Any = {"svg.hashsalt": "quietbar", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(10, 3.6), layout="constrained")
+        figure = Figure(figsize=(11, 3.6), layout="constrained")
         columns, temporal, devices = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
         temporal.sharey(columns)
         temporal.sharex(columns)
